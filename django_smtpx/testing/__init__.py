@@ -13,11 +13,13 @@ from django_smtpx.testing.actions import (
     Silence,
     Split,
 )
+from django_smtpx.testing.certificates import Certificate, make_certificate
 from django_smtpx.testing.conversation import Conversation
 from django_smtpx.testing.records import Command, ReceivedMessage, ReceivedSession
 from django_smtpx.testing.server import ScriptedServer
 
 __all__ = [
+    "Certificate",
     "Close",
     "Command",
     "Conversation",
@@ -32,4 +34,5 @@ __all__ = [
     "ScriptedServer",
     "Silence",
     "Split",
+    "make_certificate",
 ]

@@ -4,49 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import re
-import socket
-import ssl
-import struct
 import time
 from typing import TYPE_CHECKING
 
-from django_smtpx.testing.actions import (
-    Action,
-    Close,
-    Delay,
-    MidContent,
-    NoReply,
-    Raw,
-    Reply,
-    Reset,
-    Silence,
-    Split,
-    code_of,
-    with_default,
-)
+from django_smtpx.testing.actions import Action, Close, Reply, code_of, with_default
 from django_smtpx.testing.records import Command, Ended, ReceivedMessage, ReceivedSession
+from django_smtpx.testing.wire import ConversationEnd, Wire
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from django_smtpx.testing.server import ScriptedServer
 
-_CHUNK = 256 * 1024
-_LONGEST_LINE = 64 * 1024
-_LINGER = 5.0
 _PATH = re.compile(r"(?:FROM|TO):\s*<([^>]*)>(?:\s+(.*))?\Z", re.IGNORECASE)
-_ABORTIVE = struct.pack("ii", 1, 0)
-
-
-class _ConversationEnd(Exception):  # noqa: N818 (ending is no error)
-    """The conversation has ended; ``ended`` says how."""
-
-    def __init__(self, ended: Ended, error: str = "") -> None:
-        super().__init__(ended)
-        self.ended: Ended = ended
-        self.error = error
 
 
 class Conversation:
@@ -56,7 +28,7 @@ class Conversation:
     the current or next mail transaction, over all sessions, from 1), ``helo``,
     ``tls`` (the protocol version, or ""), ``user`` (who logged in, or ""),
     ``sender``, ``mail_params``, ``recipients`` (accepted so far), ``content``
-    (at EOD), ``commands`` and ``messages``.
+    (at EOD), ``commands``, ``messages`` and ``ended``.
     """
 
     def __init__(
@@ -76,11 +48,8 @@ class Conversation:
         self.commands: list[Command] = []
         self.messages: list[ReceivedMessage] = []
         self._server = server
-        self._sock = sock
-        self._in = bytearray()
-        self._out: list[bytes] = []
-        self._mid_content: MidContent | None = None
-        self._ended: Ended = ""
+        self._wire = Wire(sock, server.stopping)
+        self.ended: Ended = ""
         self._error = ""
 
     def snapshot(self) -> ReceivedSession:
@@ -93,7 +62,7 @@ class Conversation:
             user=self.user,
             commands=tuple(self.commands),
             messages=tuple(self.messages),
-            ended=self._ended,
+            ended=self.ended,
             error=self._error,
         )
 
@@ -101,29 +70,27 @@ class Conversation:
         """Converse to the end, and close the connection whatever happens."""
         try:
             self._converse()
-        except _ConversationEnd as over:
-            self._ended, self._error = over.ended, over.error
+        except ConversationEnd as over:
+            self.ended, self._error = over.ended, over.error
         except OSError as error:
-            self._ended, self._error = "lost", str(error)
+            self.ended, self._error = "lost", str(error)
         finally:
             if self._server.stopping.is_set():
-                self._ended = "stopped"
-            self._sock.close()
+                self.ended = "stopped"
+            self._wire.close()
 
     def hang_up(self) -> None:
         """From another thread: make whatever this conversation waits for end."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        self._wire.hang_up()
 
     # -- the conversation ----------------------------------------------------------------------
 
     def _converse(self) -> None:
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._server.implicit_tls:
-            self._handshake()
+            self.tls = self._wire.handshake(self._server.ssl_context)
         self._do("CONNECT", "", self._server.greeting)
         while True:
-            line = self._line()
+            line = self._wire.line()
             verb, _, arg = line.partition(" ")
             verb = verb.upper()
             handler = _HANDLERS.get(verb, Conversation._unknown)
@@ -135,7 +102,7 @@ class Conversation:
         code = code_of(action)
         if verb != "CONNECT" and self._server.record:
             self.commands.append(Command(verb, arg, bool(self.tls), code, time.monotonic()))
-        self._perform(action)
+        self._wire.perform(action)
         return code
 
     def _action(self, verb: str, arg: str, default: str, subjects: Sequence[str]) -> Action:
@@ -168,9 +135,7 @@ class Conversation:
         offered = self._server.starttls and not self.tls
         default = ("220", "2.0.0", "Ready") if offered else ("503", "5.5.1", "Not offered")
         if self._do(verb, arg, self._text(*default)) == 220:
-            self._flush()
-            self._in.clear()
-            self._handshake()
+            self.tls = self._wire.handshake(self._server.ssl_context)
             self.helo = ""
             self.user = ""
             self._forget()
@@ -191,7 +156,7 @@ class Conversation:
         answers = [initial] if initial else []
         code = self._do(verb, arg, default, [mechanism])
         while code == 334:
-            answers.append(self._line())
+            answers.append(self._wire.line())
             default = self._auth_done(mechanism, answers)
             code = self._do("(AUTH)", answers[-1], default, [mechanism])
         if code == 235:
@@ -255,10 +220,10 @@ class Conversation:
         else:
             default = "354 End data with <CR><LF>.<CR><LF>"
         if self._do(verb, arg, default, self.recipients or [""]) == 354:
-            self.content = self._content()
-            if self._mid_content is None:
+            content = self._wire.content()
+            if content is not None:
+                self.content = content
                 self._end_of_data()
-            self._mid_content = None
             self._forget()
 
     def _end_of_data(self) -> None:
@@ -286,7 +251,7 @@ class Conversation:
             self.messages.append(message)
         # Before the reply: who has the reply in hand finds the message on record.
         server.received(message)
-        self._perform(action)
+        self._wire.perform(action)
 
     def _rset(self, verb: str, arg: str) -> None:
         if self._do(verb, arg, self._text("250", "2.0.0", "OK")) == 250:
@@ -300,10 +265,13 @@ class Conversation:
 
     def _quit(self, verb: str, arg: str) -> None:
         if self._do(verb, arg, self._text("221", "2.0.0", "Bye")) == 221:
-            self._close(notify=True, ended="quit")
+            self._wire.goodbye("quit")
 
     def _unknown(self, verb: str, arg: str) -> None:
         self._do(verb, arg, self._text("500", "5.5.2", "Command unrecognized"))
+
+    def _text(self, code: str, enhanced: str, text: str) -> str:
+        return f"{code} {enhanced} {text}" if self._server.enhanced_codes else f"{code} {text}"
 
     def _forget(self) -> None:
         """Forget the transaction (RFC 5321 section 4.1.1.5)."""
@@ -311,131 +279,6 @@ class Conversation:
         self.mail_params = ()
         self.recipients, self.rcpt_params = [], []
         self.content = b""
-
-    def _text(self, code: str, enhanced: str, text: str) -> str:
-        return f"{code} {enhanced} {text}" if self._server.enhanced_codes else f"{code} {text}"
-
-    # -- actions -------------------------------------------------------------------------------
-
-    def _perform(self, action: Action | None) -> None:
-        while action is not None:
-            if isinstance(action, Reply | Raw):
-                self._out.append(action.data)
-            elif isinstance(action, Delay):
-                self._flush()
-                self._pause(action.seconds)
-            elif isinstance(action, Split):
-                self._split(action)
-            elif isinstance(action, MidContent):
-                self._out.append(b"354 Go ahead\r\n")
-                self._mid_content = action
-                return
-            else:
-                self._end(action)
-                return
-            action = action.then
-
-    def _end(self, action: Close | Reset | Silence | NoReply) -> None:
-        if isinstance(action, NoReply):
-            return
-        self._flush()
-        if isinstance(action, Close):
-            self._close(notify=action.notify, ended="server")
-        if isinstance(action, Reset):
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORTIVE)
-            raise _ConversationEnd("server")
-        while True:
-            self._fill()
-            self._in.clear()
-
-    def _split(self, action: Split) -> None:
-        self._flush()
-        for start in range(0, len(action.data), action.size):
-            if start:
-                self._pause(action.pause)
-            self._send(action.data[start : start + action.size])
-
-    def _pause(self, seconds: float) -> None:
-        if self._server.stopping.wait(seconds):
-            raise _ConversationEnd("stopped")
-
-    def _close(self, *, notify: bool, ended: Ended) -> None:
-        """Say goodbye and wait for the peer's end: closing with bytes unread would be a RST."""
-        self._flush()
-        self._sock.settimeout(_LINGER)
-        if notify and isinstance(self._sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError):
-                self._sock.settimeout(0)
-                self._sock.unwrap()
-            self._sock.settimeout(_LINGER)
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self._sock, socket.SHUT_WR)
-            deadline = time.monotonic() + _LINGER
-            while time.monotonic() < deadline and socket.socket.recv(self._sock, _CHUNK):
-                pass
-        raise _ConversationEnd(ended)
-
-    # -- bytes ---------------------------------------------------------------------------------
-
-    def _line(self) -> str:
-        """Return the next line, without its end."""
-        start = 0
-        while (end := self._in.find(b"\n", start)) < 0:
-            start = len(self._in)
-            if start > _LONGEST_LINE:
-                self._perform(Reply("500 5.5.2 Line too long", then=Close()))
-            self._fill()
-        line = self._in[:end].rstrip(b"\r").decode("utf-8", "surrogateescape")
-        del self._in[: end + 1]
-        return line
-
-    def _content(self) -> bytes:
-        """Read to the lone dot; return the content, un-dot-stuffed (RFC 5321 section 4.5.2)."""
-        limit = self._mid_content
-        start = 0
-        while True:
-            end = 0 if self._in.startswith(b".\r\n") else self._in.find(b"\r\n.\r\n", start) + 2
-            whole = end != 1
-            if limit is not None and (whole or len(self._in) >= limit.after):
-                self._perform(limit.then)
-                limit = None
-            if whole:
-                break
-            start = max(0, len(self._in) - 4)
-            self._fill()
-        content = bytes(self._in[:end])
-        del self._in[: end + 3]
-        if content.startswith(b"."):
-            content = content[1:]
-        return content.replace(b"\r\n.", b"\r\n")
-
-    def _fill(self) -> None:
-        self._flush()
-        try:
-            data = self._sock.recv(_CHUNK)
-        except ssl.SSLEOFError:
-            data = b""
-        if not data:
-            raise _ConversationEnd("client")
-        self._in += data
-
-    def _flush(self) -> None:
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._send(data)
-
-    def _send(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
-    def _handshake(self) -> None:
-        context = self._server.ssl_context
-        if context is None:
-            raise _ConversationEnd("lost", "there is no certificate for TLS: pass ssl_context=")
-        sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        self._sock = sock
-        sock.do_handshake()
-        self.tls = sock.version() or ""
 
 
 _HANDLERS: dict[str, Callable[[Conversation, str, str], None]] = {

@@ -105,6 +105,8 @@ class ScriptedServer:
         self.users = users
         self.require_auth = require_auth
         self.keywords = tuple(keywords)
+        self.enhanced_codes = "ENHANCEDSTATUSCODES" in self.keywords
+        self.max_size = _size_limit(self.keywords)
         self.hostname = hostname
         self.greeting = greeting or f"220 {hostname} ESMTP ready"
         self.host = host
@@ -232,7 +234,7 @@ class ScriptedServer:
         return self.messages
 
     def wait_until(self, true: Callable[[ScriptedServer], bool], timeout: float = 5.0) -> None:
-        """Wait until ``true(server)``; looked at after each message and each end of a session.
+        """Wait until ``true(server)``; looked at when a message or a session comes or ends.
 
         Raises ``TimeoutError`` after ``timeout`` seconds, saying what came instead.
         """
@@ -247,7 +249,7 @@ class ScriptedServer:
             self._messages.clear()
             self._rejected.clear()
             self._message_count = 0
-            self._conversations = [c for c in self._conversations if c in self._live]
+            self._conversations = [c for c in self._conversations if not c.ended]
 
     def _story(self) -> str:
         sessions = "; ".join(
@@ -258,20 +260,6 @@ class ScriptedServer:
         return f"{self.message_count} messages; {sessions or 'no session'}."
 
     # -- for conversations ---------------------------------------------------------------------
-
-    @property
-    def enhanced_codes(self) -> bool:
-        """Whether the usual replies carry enhanced status codes (RFC 2034)."""
-        return "ENHANCEDSTATUSCODES" in self.keywords
-
-    @property
-    def max_size(self) -> int:
-        """The limit in the SIZE keyword, in bytes; 0 for none (RFC 1870)."""
-        for keyword in self.keywords:
-            name, _, value = keyword.partition(" ")
-            if name.upper() == "SIZE" and value.isdigit():
-                return int(value)
-        return 0
 
     def next_transaction(self) -> int:
         """Return the number of a mail transaction that begins."""
@@ -318,7 +306,8 @@ class ScriptedServer:
                 self._live[conversation] = thread
                 if self.record:
                     self._conversations.append(conversation)
-            thread.start()
+                thread.start()
+                self._changed.notify_all()
 
     def _run(self, conversation: Conversation) -> None:
         try:
@@ -327,3 +316,12 @@ class ScriptedServer:
             with self._changed:
                 del self._live[conversation]
                 self._changed.notify_all()
+
+
+def _size_limit(keywords: Sequence[str]) -> int:
+    """Return the limit in the SIZE keyword, in bytes; 0 for none (RFC 1870)."""
+    for keyword in keywords:
+        name, _, value = keyword.partition(" ")
+        if name.upper() == "SIZE" and value.isdigit():
+            return int(value)
+    return 0
