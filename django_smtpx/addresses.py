@@ -1,0 +1,81 @@
+"""One email address as an envelope carries it: pure, and strict about what could break out of it."""
+
+from __future__ import annotations
+
+import re
+from email.headerregistry import Address, AddressHeader
+
+MAX_LENGTH = 320
+"""Characters of an address: 64 of the local part, "@" and 255 of the domain (RFC 5321 4.5.3.1)."""
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_PLAIN = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*@{_LABEL}(?:\.{_LABEL})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# Django takes local mailboxes such as "webmaster"; the parser minds the missing domain. And it
+# minds every non-ASCII local part (cpython issue 81074), which RFC 6531 has made valid.
+_BEARABLE_DEFECTS = frozenset(
+    {"addr-spec local part with no domain", "local-part contains non-ASCII characters)"}
+)
+
+
+def addr_spec(address: object) -> str:
+    """Return the bare address in ``address``: no display name, no comment, the domain in A-labels.
+
+    A non-ASCII local part stays as it is and needs SMTPUTF8. Raises
+    ``ValueError`` for anything but one valid address.
+    """
+    text = str(address)
+    if _PLAIN.fullmatch(text):
+        return _short(text, text)
+    refuse_controls(text)
+    try:
+        parsed = AddressHeader.value_parser(text)
+        mailboxes = parsed.all_mailboxes
+        defects = {str(defect) for defect in parsed.all_defects} - _BEARABLE_DEFECTS
+    except Exception as error:
+        # The parser of the standard library raises IndexError and others on odd input.
+        raise ValueError(f"Invalid address {text!r}.") from error
+    if defects:
+        raise ValueError(f"Invalid address {text!r}: {'; '.join(sorted(defects))}.")
+    if len(mailboxes) != 1:
+        raise ValueError(f"Invalid address {text!r}: it must be a single address.")
+    mailbox = mailboxes[0]
+    if not mailbox.local_part:
+        raise ValueError(f"Invalid address {text!r}: there is nothing before the @.")
+    if not mailbox.domain:
+        return _short(mailbox.addr_spec, text)
+    domain = a_labels(mailbox.domain)
+    return _short(Address(username=mailbox.local_part, domain=domain).addr_spec, text)
+
+
+def a_labels(domain: str) -> str:
+    """Return ``domain`` in ASCII (IDNA); ``ValueError`` where it has no such form."""
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"Invalid domain {domain!r}: {error}.") from error
+
+
+def same_mailbox_key(address: str) -> str:
+    """Return what two spellings of one mailbox share: the domain is case-blind, the local part is
+    not (RFC 5321 section 2.4)."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}" if at else address
+
+
+def refuse_controls(text: str) -> None:
+    """Raise ``ValueError`` where ``text`` holds a control character or a lone surrogate."""
+    if _CONTROL.search(text):
+        raise ValueError(
+            f"Invalid address {text!r}: it holds a control character (or a lone surrogate)."
+        )
+
+
+def _short(address: str, text: str) -> str:
+    if len(address) > MAX_LENGTH:
+        raise ValueError(f"Invalid address {text!r}: it is longer than {MAX_LENGTH} characters.")
+    return address

@@ -1,0 +1,59 @@
+"""What a mailer is: frozen values without a secret in their repr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from django_smtpx.smtp.options import Options
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When to try again, in seconds: the steps (the last one repeats), and for how long."""
+
+    schedule: tuple[float, ...] = (
+        1 * _MINUTE,
+        2 * _MINUTE,
+        5 * _MINUTE,
+        10 * _MINUTE,
+        20 * _MINUTE,
+        40 * _MINUTE,
+        1 * _HOUR,
+        2 * _HOUR,
+        4 * _HOUR,
+        4 * _HOUR,
+        6 * _HOUR,
+    )
+    max_age: float = 48 * _HOUR
+
+
+STANDARD_RETRY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailer:
+    """One named configuration (the OPTIONS of a mailer), validated.
+
+    ``name`` is "" for a connection that was made with options of its own; a
+    worker cannot look that up, so its ``mode`` is ``"now"``. ``hosts`` are
+    tried in order, and an empty ``helo`` in them means this machine's own name.
+    ``connection_max_age`` and ``idle_timeout`` are in seconds.
+    """
+
+    name: str
+    hosts: tuple[Options, ...]
+    mode: Literal["queue", "now"] = "queue"
+    fail_silently: bool = False
+    retry: RetryPolicy = STANDARD_RETRY
+    on_unknown: Literal["retry", "hold"] = "retry"
+    redirect_to: tuple[str, ...] = ()
+    transcript: Literal["always", "failures", "never"] = "failures"
+    max_connections: int = 4
+    messages_per_connection: int = 100
+    connection_max_age: float = 300.0
+    idle_timeout: float = 10.0

@@ -1,0 +1,246 @@
+"""From a dictionary of OPTIONS to a :class:`Mailer`: pure; every key is known, typed and ranged.
+
+What is wrong is told by a :class:`BadOption` that names the key, the value
+(unless it is a secret) and the mend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from django_smtpx import option_values as values
+from django_smtpx.mailer import Mailer
+from django_smtpx.option_values import BadOption
+from django_smtpx.smtp.options import (
+    IMPLICIT_TLS_PORT,
+    Credential,
+    Options,
+    Security,
+    default_port,
+    resolve_security,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MX_ONLY = ("resolver", "mx_port", "mta_sts", "dane")
+_SUPPORTED_AUTH = ("PLAIN", "LOGIN")
+_MAILER_KEYS = tuple(field.name for field in fields(Mailer) if field.name not in ("name", "hosts"))
+_SESSION_KEYS = (
+    "verify",
+    "ca_file",
+    "ssl_keyfile",
+    "ssl_certfile",
+    "auth",
+    "allow_plaintext_auth",
+    "helo",
+    "source_address",
+    "timeout",
+    "eod_timeout",
+    "pipelining",
+)
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "host": values.hosts,
+    "port": values.integer(1, 65535),
+    "username": values.text,
+    "password": values.secret,
+    "timeout": values.seconds,
+    "eod_timeout": values.seconds,
+    "use_tls": values.boolean,
+    "use_ssl": values.boolean,
+    "ssl_keyfile": values.existing_file,
+    "ssl_certfile": values.existing_file,
+    "fail_silently": values.boolean,
+    "mode": values.choice("queue", "now"),
+    "transport": values.choice("smtp", "mx"),
+    "security": values.choice(*(str(security) for security in Security)),
+    "verify": values.boolean,
+    "ca_file": values.existing_file,
+    "auth": values.mechanisms,
+    "oauth_token": values.text,
+    "allow_plaintext_auth": values.boolean,
+    "helo": values.helo,
+    "source_address": values.ip_address,
+    "pipelining": values.boolean,
+    "chunking": values.boolean,
+    "chunking_window": values.integer(1, 1000),
+    "resolver": values.mapping,
+    "mx_port": values.integer(1, 65535),
+    "mta_sts": values.boolean,
+    "dane": values.boolean,
+    "suppression": values.boolean,
+    "max_connections": values.integer(1, 10_000),
+    "messages_per_connection": values.integer(1, 1_000_000),
+    "connection_max_age": values.seconds,
+    "idle_timeout": values.seconds_or_zero,
+    "rate": values.rate,
+    "retry": values.retry,
+    "on_unknown": values.choice("retry", "hold"),
+    "dkim": values.dkim,
+    "dsn": values.boolean,
+    "redirect_to": values.addresses,
+    "transcript": values.choice("always", "failures", "never"),
+}
+
+KNOWN_KEYS = tuple(_READERS)
+
+
+def parse(name: str, options: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Mailer:
+    """Return the mailer that ``options`` describe; None means that a key is not given.
+
+    ``labels`` has the names under which the user knows keys that come from
+    elsewhere (EMAIL_PORT). Raises :class:`BadOption`.
+    """
+    label = _Labels(labels or {})
+    given = _read(options, label)
+    _refuse_contradictions(given, label)
+    _refuse_unsupported(given, label)
+    if "host" not in given:
+        raise BadOption(f"{label['host']} must be given: the server to submit mail to.")
+    security, port = _security_and_port(given, label)
+    credential = _credential(given)
+    _refuse_unusable_credential(given, credential, security, label)
+    shared = {key: given[key] for key in _SESSION_KEYS if key in given}
+    hosts = tuple(
+        Options(
+            host=host,
+            port=port,
+            security=security,
+            credential=credential,
+            transcript=given.get("transcript") != "never",
+            **shared,
+        )
+        for host in given["host"]
+    )
+    rest = {key: given[key] for key in _MAILER_KEYS if key in given}
+    return Mailer(name=name, hosts=hosts, **rest)
+
+
+class _Labels(dict[str, str]):
+    """How the user calls each key: as it is written in OPTIONS, unless it is known otherwise."""
+
+    def __missing__(self, key: str) -> str:
+        return repr(key)
+
+
+def _read(options: Mapping[str, Any], label: _Labels) -> dict[str, Any]:
+    values.refuse_unknown(options, KNOWN_KEYS)
+    return Redacted(
+        (key, _READERS[key](label[key], value))
+        for key, value in options.items()
+        if value is not None
+    )
+
+
+class Redacted(dict[str, Any]):
+    """Options whose repr (in a traceback, on an error page) shows the keys alone."""
+
+    def __repr__(self) -> str:
+        return f"<options {', '.join(map(repr, self))}>"
+
+
+def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
+    if given.get("use_tls") and given.get("use_ssl"):
+        raise BadOption(
+            f"{label['use_tls']} and {label['use_ssl']} are both True. Set at most one of them: "
+            "use_ssl for TLS from the first byte (port 465), use_tls for STARTTLS (port 587)."
+        )
+    security = given.get("security", "auto")
+    for key, meaning in (("use_tls", "starttls"), ("use_ssl", "implicit")):
+        if given.get(key) and security not in ("auto", meaning):
+            raise BadOption(
+                f"{label[key]} is True, which means security={meaning!r}, but {label['security']} "
+                f"is {security!r}. Remove one of them."
+            )
+    if "ssl_keyfile" in given and "ssl_certfile" not in given:
+        raise BadOption(
+            f"{label['ssl_keyfile']} is set without {label['ssl_certfile']}: "
+            "a client key needs its certificate."
+        )
+    if given.get("transport", "smtp") == "mx":
+        for key in ("host", "port", "username", "password", "use_tls", "use_ssl"):
+            if given.get(key):
+                raise BadOption(
+                    f"{label[key]} contradicts transport='mx', which finds the servers in the DNS "
+                    "and logs in nowhere. Remove one of them."
+                )
+    else:
+        for key in _MX_ONLY:
+            if key in given:
+                raise BadOption(
+                    f"{label[key]} is for transport='mx' alone, and this mailer submits to a host. "
+                    "Remove it."
+                )
+
+
+def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
+    asked = [
+        key
+        for key in ("rate", "oauth_token", "dkim", "dsn", "suppression", "chunking")
+        if given.get(key)
+    ]
+    if given.get("chunking_window", 1) != 1:
+        asked.append("chunking_window")
+    if given.get("transport") == "mx":
+        asked.append("transport")
+    for key in asked:
+        shown = "" if key in ("oauth_token", "dkim") else f"={given[key]!r}"
+        raise BadOption(
+            f"{label[key]}: {key}{shown} is not supported yet by this version. Remove it."
+        )
+    for name in given.get("auth", ()):
+        if name not in _SUPPORTED_AUTH:
+            raise BadOption(
+                f"{label['auth']} names {name!r}, which is not supported yet by this version. "
+                f"Name {' or '.join(_SUPPORTED_AUTH)}, or leave it out."
+            )
+
+
+def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Security, int]:
+    security = Security(given.get("security", "auto"))
+    if given.get("use_ssl"):
+        security = Security.IMPLICIT
+    elif given.get("use_tls"):
+        security = Security.STARTTLS
+    port = given.get("port") or default_port(security)
+    if port == IMPLICIT_TLS_PORT and security in (Security.STARTTLS, Security.OPPORTUNISTIC):
+        cause = label["use_tls"] if given.get("use_tls") else label["security"]
+        raise BadOption(
+            f"{label['port']} is 465, where TLS is spoken from the first byte, but {cause} asks "
+            "for STARTTLS. Set security='implicit' (or use_ssl=True), or port 587."
+        )
+    resolved = resolve_security(
+        security,
+        port,
+        credentials=_credential(given) is not None,
+        allow_plaintext_auth=given.get("allow_plaintext_auth", False),
+    )
+    return resolved, port
+
+
+def _credential(given: Mapping[str, Any]) -> Credential | None:
+    """As with Django, nobody logs in unless there is both a name and a password."""
+    username, password = given.get("username"), given.get("password")
+    return Credential(username, password) if username and password else None
+
+
+def _refuse_unusable_credential(
+    given: Mapping[str, Any], credential: Credential | None, security: Security, label: _Labels
+) -> None:
+    """A credential that this configuration would never send is a mistake best told now."""
+    if credential is None or given.get("allow_plaintext_auth"):
+        return
+    if security is Security.NONE:
+        raise BadOption(
+            f"{label['username']} is set, but {label['security']} is 'none', and credentials are "
+            "never sent in clear. Set security='starttls' or 'implicit', or (for a server on this "
+            "machine) allow_plaintext_auth=True."
+        )
+    if security is Security.OPPORTUNISTIC and given.get("verify", True):
+        raise BadOption(
+            f"{label['username']} is set, but {label['security']} is 'opportunistic', which "
+            "verifies no certificate, and credentials are sent over verified TLS only. Set "
+            "security='starttls' or 'implicit'."
+        )

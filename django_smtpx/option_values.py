@@ -1,0 +1,289 @@
+"""Readers of single option values: each takes a key and a raw value, and returns it typed.
+
+They raise :class:`BadOption` with the key, the value (never that of a secret)
+and the mend.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django_smtpx.addresses import a_labels, addr_spec
+from django_smtpx.mailer import STANDARD_RETRY, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MECHANISMS = (
+    "SCRAM-SHA-512-PLUS",
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-512",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1",
+    "CRAM-MD5",
+    "PLAIN",
+    "LOGIN",
+    "OAUTHBEARER",
+    "XOAUTH2",
+    "EXTERNAL",
+)
+LONGEST = 10 * 365 * 86400.0
+"""Seconds: more than anybody waits, and little enough to add to any date."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0<>]")
+_RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
+_DKIM_KEYS = ("domain", "selector", "private_key", "private_key_file")
+
+
+class BadOption(ValueError):
+    """An option that cannot be used as it is; the text names the key, the value and the mend."""
+
+
+def boolean(key: str, value: Any) -> bool:
+    """True or False, and nothing that is merely true-ish ("False" would be)."""
+    if not isinstance(value, bool):
+        raise BadOption(f"{key} must be True or False, not {value!r}.")
+    return value
+
+
+def integer(low: int, high: int) -> Callable[[str, Any], int]:
+    """Return a reader of whole numbers from ``low`` to ``high``."""
+
+    def read(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise BadOption(
+                f"{key} must be a whole number (int), not {value!r}"
+                f"{': write it without quotes, or through int()' if isinstance(value, str) else ''}."
+            )
+        if not low <= value <= high:
+            raise BadOption(f"{key} must be from {low} to {high}, not {value!r}.")
+        return value
+
+    return read
+
+
+def seconds(key: str, value: Any) -> float:
+    """A number of seconds above 0."""
+    number = seconds_or_zero(key, value)
+    if number == 0:
+        raise BadOption(f"{key} must be a number of seconds above 0, not {value!r}.")
+    return number
+
+
+def seconds_or_zero(key: str, value: Any) -> float:
+    """A number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadOption(f"{key} must be a number of seconds, not {value!r}.")
+    if not (math.isfinite(value) and 0 <= value <= LONGEST):
+        raise BadOption(
+            f"{key} must be a number of seconds from 0 to {LONGEST:.0f} (ten years), not {value!r}."
+        )
+    return float(value)
+
+
+def choice(*allowed: str) -> Callable[[str, Any], str]:
+    """Return a reader of one of ``allowed``."""
+
+    def read(key: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            known = ", ".join(repr(one) for one in allowed)
+            raise BadOption(
+                f"{key} must be one of {known}, not {value!r}.{did_you_mean(value, allowed)}"
+            )
+        return str(value)
+
+    return read
+
+
+def text(key: str, value: Any) -> str:
+    """A string; "" counts."""
+    if not isinstance(value, str):
+        raise BadOption(f"{key} must be a string, not {value!r}.")
+    if "\0" in value:
+        raise BadOption(f"{key} must not hold a NUL character.")
+    return str(value)
+
+
+def secret(key: str, value: Any) -> str:
+    """A string that no message may show."""
+    if not isinstance(value, str):
+        raise BadOption(f"{key} must be a string, not {type(value).__name__}.")
+    if "\0" in value:
+        raise BadOption(f"{key} must not hold a NUL character.")
+    return str(value)
+
+
+def hosts(key: str, value: Any) -> tuple[str, ...]:
+    """One host or a sequence of them, in the order to try."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)):
+        raise BadOption(f"{key} must be a host name or a list of them, not {value!r}.")
+    if not names:
+        raise BadOption(f"{key} must name at least one host, not {value!r}.")
+    found = tuple(_host(key, name) for name in names)
+    if len(set(found)) != len(found):
+        raise BadOption(f"{key} names a host twice: {value!r}.")
+    return found
+
+
+def _host(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or _BLANK_OR_CONTROL.search(value):
+        raise BadOption(
+            f"{key} must be a host name or an IP address without blanks (or a list of them), "
+            f"not {value!r}."
+        )
+    if value.count(":") == 1:
+        raise BadOption(f"{key} must be a name without a port, not {value!r}: use 'port'.")
+    try:
+        return a_labels(value)
+    except ValueError as error:
+        raise BadOption(f"{key} is {value!r}, which is no host name: {error}") from None
+
+
+def helo(key: str, value: Any) -> str:
+    """The name for EHLO: a domain or an address literal, in ASCII."""
+    if not isinstance(value, str) or not value or _BLANK_OR_CONTROL.search(value):
+        raise BadOption(
+            f"{key} must be a domain name or an address literal such as '[192.0.2.1]', "
+            f"not {value!r}; leave it out for this machine's own name."
+        )
+    if len(value) > 255:
+        raise BadOption(f"{key} must not be longer than 255 characters.")
+    try:
+        return a_labels(value)
+    except ValueError as error:
+        raise BadOption(f"{key} is {value!r}, which is no domain: {error}") from None
+
+
+def ip_address(key: str, value: Any) -> str:
+    """An IPv4 or IPv6 address."""
+    try:
+        if isinstance(value, str):
+            return str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    raise BadOption(f"{key} must be an IP address of this machine, not {value!r}.")
+
+
+def existing_file(key: str, value: Any) -> str:
+    """The path of a file that is there."""
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise BadOption(f"{key} must be the path of a PEM file, not {value!r}.")
+    if not Path(value).is_file():
+        raise BadOption(f"{key} is {str(value)!r}, and there is no such file (or it is hidden).")
+    return str(value)
+
+
+def mechanisms(key: str, value: Any) -> tuple[str, ...]:
+    """SASL mechanisms, best first; empty for "auto"."""
+    if value == "auto":
+        return ()
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not names:
+        raise BadOption(f"{key} must be 'auto' or a list of SASL mechanisms, not {value!r}.")
+    found = tuple(name.upper() if isinstance(name, str) else name for name in names)
+    for name in found:
+        if name not in MECHANISMS:
+            raise BadOption(
+                f"{key} names {name!r}, which is none of {', '.join(MECHANISMS)}."
+                f"{did_you_mean(name, MECHANISMS)}"
+            )
+    return found
+
+
+def rate(key: str, value: Any) -> str:
+    """A rate such as "14/s"."""
+    if not isinstance(value, str) or not _RATE.fullmatch(value):
+        raise BadOption(
+            f"{key} must be a whole number above 0 for each second, minute, hour or day, such as "
+            f"'14/s', '500/m', '100/h' or '10000/d', not {value!r}."
+        )
+    return str(value)
+
+
+def retry(key: str, value: Any) -> RetryPolicy:
+    """The standard policy, or one of the site's own."""
+    if value == "standard":
+        return STANDARD_RETRY
+    if not isinstance(value, Mapping):
+        raise BadOption(
+            f"{key} must be 'standard' or {{'schedule': [seconds, ...], 'max_age': seconds}}, "
+            f"not {value!r}."
+        )
+    refuse_unknown(value, ("schedule", "max_age"), within=key)
+    steps = value.get("schedule", STANDARD_RETRY.schedule)
+    if not isinstance(steps, (list, tuple)) or not steps:
+        raise BadOption(
+            f"{key}['schedule'] must be a list of seconds with at least one step, not {steps!r}."
+        )
+    return RetryPolicy(
+        schedule=tuple(seconds(f"{key}['schedule'][{at}]", step) for at, step in enumerate(steps)),
+        max_age=seconds(f"{key}['max_age']", value.get("max_age", STANDARD_RETRY.max_age)),
+    )
+
+
+def addresses(key: str, value: Any) -> tuple[str, ...]:
+    """One address or a sequence of them."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)) or not given:
+        raise BadOption(
+            f"{key} must be an address or a list with at least one, not {value!r}; "
+            "leave it out (or set None) to send to the real recipients."
+        )
+    try:
+        return tuple(dict.fromkeys(addr_spec(_string(one)) for one in given))
+    except ValueError as error:
+        raise BadOption(f"{key}: {error}") from None
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no string.")
+    return value
+
+
+def mapping(key: str, value: Any) -> Mapping[str, Any]:
+    """A dictionary."""
+    if not isinstance(value, Mapping):
+        raise BadOption(f"{key} must be a dictionary, not {value!r}.")
+    return value
+
+
+def dkim(key: str, value: Any) -> tuple[Any, ...]:
+    """Signing identities; the keys in them are secrets."""
+    if not isinstance(value, (list, tuple)):
+        raise BadOption(f"{key} must be a list of dictionaries, not {type(value).__name__}.")
+    for at, entry in enumerate(value):
+        if not isinstance(entry, Mapping):
+            raise BadOption(f"{key}[{at}] must be a dictionary, not {type(entry).__name__}.")
+        refuse_unknown(entry, _DKIM_KEYS, within=f"{key}[{at}]")
+    return tuple(value)
+
+
+def refuse_unknown(given: Iterable[Any], known: Iterable[str], *, within: str = "") -> None:
+    """Raise :class:`BadOption` for the first key that is not ``known``."""
+    names = tuple(known)
+    for key in given:
+        if key not in names:
+            where = f" in {within}" if within else ""
+            raise BadOption(
+                f"Unknown option {key!r}{where}.{did_you_mean(key, names)} "
+                f"Known: {', '.join(sorted(names))}."
+            )
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """Return a question that names the nearest of ``known``, or ""."""
+    near = get_close_matches(str(word).lower(), {one.lower(): one for one in known}, n=1)
+    if not near:
+        return ""
+    match = next(one for one in known if one.lower() == near[0])
+    return f" Did you mean {match!r}?"
