@@ -1,0 +1,95 @@
+"""An EmailMessage becomes what is stored and sent: addresses, bytes and the sender's wishes.
+
+The bytes, the Message-ID and the Date are fixed here, once, so that every try
+sends the same mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django_smtpx.addresses import addr_spec, same_mailbox_key
+from django_smtpx.compose import content, wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.core.mail import EmailMessage
+
+    from django_smtpx.mailer import Mailer
+
+__all__ = ["Composed", "compose"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """One mail, ready to be stored.
+
+    ``sender`` is "" for the null reverse path. ``recipients`` are bare
+    addresses in their order, each once. ``content`` has CRLF line ends and no
+    Bcc. ``mailer`` is the name that the message itself asks for, if it does.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes = field(repr=False)
+    message_id: str
+    from_header: str
+    subject: str
+    priority: int = 0
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    require_tls: bool = False
+    mailer: str | None = None
+
+
+def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Composed | None:
+    """Return what ``mailer`` is to store and send for ``email_message``; None for no recipients.
+
+    The message object is not changed. Raises ``ValueError`` for addresses,
+    headers and attributes that no mail can have.
+    """
+    given = list(email_message.recipients())
+    if not given:
+        return None
+    intended = _once(addr_spec(address) for address in given)
+    asked = wishes.read(email_message, mode=mailer.mode, now=now)
+    sender = _sender(email_message)
+    redirected = intended if mailer.redirect_to else ()
+    if redirected:
+        asked["metadata"]["smtpx_intended_to"] = list(redirected)
+    written = content.write(email_message, mailer.redirect_to, redirected)
+    return Composed(
+        sender=sender,
+        recipients=_once(mailer.redirect_to) if redirected else intended,
+        content=written.content,
+        message_id=written.message_id,
+        from_header=written.from_header,
+        subject=written.subject,
+        **asked,
+    )
+
+
+def _sender(email_message: EmailMessage) -> str:
+    """Return the reverse path: "" and "<>" mean the null one (RFC 5321 section 4.5.5)."""
+    wish = getattr(email_message, "envelope_sender", None)
+    if wish is None:
+        return addr_spec(email_message.from_email)
+    if str(wish) in ("", "<>"):
+        return ""
+    try:
+        return addr_spec(wish)
+    except ValueError as error:
+        raise ValueError(f"envelope_sender: {error}") from None
+
+
+def _once(addresses: Iterable[str]) -> tuple[str, ...]:
+    unique: dict[str, str] = {}
+    for address in addresses:
+        unique.setdefault(same_mailbox_key(address), address)
+    return tuple(unique.values())

@@ -1,0 +1,157 @@
+"""What a message asks for through its attributes, checked before anything is stored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.timezone import is_aware
+
+_PRIORITY_LIMIT = 2**31
+_KEY_LENGTH = 255
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def read(message: object, *, mode: str, now: datetime) -> dict[str, Any]:
+    """Return the wishes of ``message`` by the names that ``Composed`` has for them.
+
+    Raises ``ValueError`` that names the attribute, its value and the mend.
+    """
+    send_at = _moment(message, "send_at")
+    expires_at = _moment(message, "expires_at")
+    if send_at is not None and mode == "now":
+        raise ValueError(
+            f"send_at is {send_at!r}, but this mailer delivers at once (mode='now'). "
+            "Send through a mailer with mode='queue', or leave send_at out."
+        )
+    if expires_at is not None and expires_at <= now:
+        raise ValueError(f"expires_at is {expires_at!r}, which has passed. Set a time to come.")
+    if send_at is not None and expires_at is not None and send_at >= expires_at:
+        raise ValueError(
+            f"send_at ({send_at!r}) is not before expires_at ({expires_at!r}). Nothing would ever "
+            "be sent: set a later expires_at."
+        )
+    _refuse_require_tls(message)
+    return {
+        "priority": _priority(message),
+        "send_at": send_at,
+        "expires_at": expires_at,
+        "tags": _tags(message),
+        "metadata": _metadata(message),
+        "idempotency_key": _key(message),
+        "mailer": _mailer(message),
+    }
+
+
+def _moment(message: object, name: str) -> datetime | None:
+    value = getattr(message, name, None)
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise ValueError(f"{name} must be a datetime with a time zone, not {value!r}.")
+    if not is_aware(value):
+        raise ValueError(
+            f"{name} is {value!r}, which has no time zone. Use django.utils.timezone.now(), "
+            "or make_aware()."
+        )
+    return value
+
+
+def _priority(message: object) -> int:
+    value = getattr(message, "priority", None)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"priority must be an int (higher goes first), not {value!r}.")
+    if not -_PRIORITY_LIMIT <= value < _PRIORITY_LIMIT:
+        raise ValueError(f"priority is {value!r}, which does not fit into 32 bits.")
+    return value
+
+
+def _tags(message: object) -> list[str]:
+    value = getattr(message, "tags", None)
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"tags must be a list of strings, not {value!r}.")
+    for tag in value:
+        if not isinstance(tag, (str, Promise)):
+            raise ValueError(f"tags must hold strings alone, not {tag!r}.")
+    return [_storable("tags", str(tag)) for tag in value]
+
+
+def _metadata(message: object) -> dict[str, Any]:
+    value = getattr(message, "metadata", None)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"metadata must be a dict that JSON can hold, not {value!r}.")
+    try:
+        copied: dict[str, Any] = _json("metadata", value)
+        json.dumps(copied, allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"metadata must be a dict that JSON can hold: {error}.") from error
+    return copied
+
+
+def _json(path: str, value: Any) -> Any:
+    """Return a copy of ``value`` that is what JSON gives back, so nothing changes on the way."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{path} has the key {key!r}: JSON has strings for keys alone.")
+        return {
+            _storable(path, str(key)): _json(f"{path}[{key!r}]", one) for key, one in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_json(f"{path}[{at}]", one) for at, one in enumerate(value)]
+    if isinstance(value, (str, Promise)):
+        return _storable(path, str(value))
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        if value - value != 0:
+            raise ValueError(f"{path} is {value!r}, which JSON cannot hold.")
+        return value
+    raise ValueError(f"{path} is {value!r}, which JSON cannot hold. Turn it into a string.")
+
+
+def _key(message: object) -> str | None:
+    value = getattr(message, "idempotency_key", None)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= _KEY_LENGTH:
+        raise ValueError(
+            f"idempotency_key must be a string of 1 to {_KEY_LENGTH} characters, not {value!r}."
+        )
+    return _storable("idempotency_key", str(value))
+
+
+def _mailer(message: object) -> str | None:
+    value = getattr(message, "mailer", None)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"mailer must be the name of a configured mailer, not {value!r}.")
+    return str(value)
+
+
+def _refuse_require_tls(message: object) -> None:
+    value = getattr(message, "require_tls", None)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"require_tls must be True or False, not {value!r}.")
+    if value:
+        raise ValueError(
+            "require_tls=True is not supported yet by this version. Leave it out, "
+            "or use a mailer with security='starttls' or 'implicit'."
+        )
+
+
+def _storable(name: str, text: str) -> str:
+    if _UNSTORABLE.search(text):
+        raise ValueError(f"{name} holds a NUL or a lone surrogate, which no database takes: {text!r}.")
+    return text
