@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django_smtpx.testing.actions import Action, Close, Reply, code_of, with_default
@@ -106,7 +107,7 @@ class Conversation:
         return code
 
     def _action(self, verb: str, arg: str, default: str, subjects: Sequence[str]) -> Action:
-        usual = Reply(default)
+        usual = _usual(default)
         try:
             action = self._server.rules.action(verb, self, arg, subjects or (arg,))
         except Exception as error:  # noqa: BLE001 (it is raised again where the server stops)
@@ -297,6 +298,11 @@ _HANDLERS: dict[str, Callable[[Conversation, str, str], None]] = {
 
 # What the server asks for, step by step, in base64.
 _MECHANISMS = {"PLAIN": ("",), "LOGIN": ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")}
+
+
+@lru_cache(maxsize=256)
+def _usual(text: str) -> Reply:
+    return Reply(text)
 
 
 def _path(arg: str) -> tuple[str | None, tuple[str, ...]]:

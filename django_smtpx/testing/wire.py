@@ -33,7 +33,7 @@ _LINGER = 5.0
 _ABORTIVE = struct.pack("ii", 1, 0)
 
 
-class ConversationEnd(Exception):  # noqa: N818 (ending is no error)
+class ConversationEnd(Exception):
     """The connection has ended, or must; ``ended`` says how."""
 
     def __init__(self, ended: Ended, error: str = "") -> None:
