@@ -1,0 +1,155 @@
+"""A few jobs on one session: marked together, sent one behind the other, settled together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+
+from django_smtpx import ledger
+from django_smtpx.delivery.jobs import Job, book_purged, rows_of_jobs
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator, Sequence
+
+    from django_smtpx.ledger import Booking, Lease
+    from django_smtpx.smtp import Envelope, Outcome
+    from django_smtpx.smtp.session import Session
+
+MAX_MESSAGES = 20
+"""Messages whose content may have left and whose outcome is not written yet, at most."""
+
+MAX_BYTES = 8 * 1024 * 1024
+"""Content held in memory at once, unless a single message is larger."""
+
+MAX_SECONDS = 1.0
+"""For so long messages are sent before their outcomes are written."""
+
+GIVE_BACK_AFTER = 5.0
+"""Seconds of waiting for one reply after which jobs that were not begun go back."""
+
+_RENEW_EVERY = 10.0
+
+logger = logging.getLogger("django_smtpx.delivery")
+
+
+class Chunk:
+    """The jobs at the head of ``pending``, and the caller's say while a session works on them.
+
+    A job leaves ``pending`` when its outcome is known, or when it was given back.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        pending: deque[Job],
+        *,
+        book: Callable[[Outcome, Job], list[Booking]],
+        settle: Callable[[Sequence[Booking]], None],
+        keep_alive: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interval = min(MAX_SECONDS, lease.seconds / 3)
+        self.done = 0
+        self._lease = lease
+        self._pending = pending
+        self._book = book
+        self._settle = settle
+        self._keep_alive = keep_alive
+        self._clock = clock
+        self._renewed = clock()
+        self._unsettled: list[Booking] = []
+        self._given_back: set[int] = set()
+        self._stop = False
+        self._jobs = _head(pending)
+        self._contents = ledger.contents(rows_of_jobs(self._jobs))
+
+    def mark(self) -> bool:
+        """Write down what may leave next; False when the lease was lost, and nothing may."""
+        purged = [job for job in self._jobs if job.message not in self._contents]
+        for job in purged:
+            self._jobs.remove(job)
+            self._pending.remove(job)
+            self._settle(book_purged(job, self._lease.now()))
+        rows = rows_of_jobs(self._jobs)
+        return ledger.mark(self._lease, rows) if rows else True
+
+    def send(self, session: Session) -> int:
+        """Send the jobs, write what became of them, and return how many have an outcome.
+
+        What has none was not attempted, and stands at the head of ``pending``.
+        An exception from outside is a stop: what is known is written first.
+        """
+        try:
+            for outcome in session.transact(self._feed(), self):
+                self._take(outcome)
+        except BaseException:
+            if session.interrupted is not None:
+                self._take(session.interrupted)
+            raise
+        finally:
+            self._flush()
+        return self.done
+
+    def may_send(self, envelope: Envelope) -> bool:
+        """Say whether the content may leave: its job is still ours, suspends counted."""
+        job = envelope.ident
+        return id(job) not in self._given_back and self._lease.valid()
+
+    def waiting(self, elapsed: float) -> None:
+        """Write what is known, renew, and give back what a long wait keeps from beginning."""
+        try:
+            self._flush()
+            if self._clock() - self._renewed > min(_RENEW_EVERY, self._lease.seconds / 3):
+                self._renewed = self._clock()
+                self._keep_alive()
+            if elapsed >= GIVE_BACK_AFTER:
+                self._give_back()
+        except DatabaseError:
+            # The reply that is being waited for is worth more than this: it is
+            # read, and then nothing more is sent.
+            logger.exception("The outbox cannot be written to while a reply is awaited.")
+            self._stop = True
+
+    def _feed(self) -> Iterator[Envelope]:
+        began = self._clock()
+        for job in self._jobs:
+            late = self.done and self._clock() - began > MAX_SECONDS
+            if late or self._stop or self._given_back:
+                return
+            yield job.envelope(self._contents[job.message])
+
+    def _take(self, outcome: Outcome) -> None:
+        job = self._pending.popleft()
+        self.done += 1
+        self._unsettled += self._book(outcome, job)
+
+    def _flush(self) -> None:
+        if self._unsettled:
+            self._settle(self._unsettled)
+            self._unsettled = []
+
+    def _give_back(self) -> None:
+        """Give back all but the job whose reply is awaited."""
+        others = list(self._pending)[1:]
+        if others:
+            ledger.release(self._lease, rows_of_jobs(others))
+            self._given_back.update(map(id, others))
+            del self._jobs[self.done + 1 :]
+            current = self._pending.popleft()
+            self._pending.clear()
+            self._pending.append(current)
+
+
+def _head(pending: deque[Job]) -> list[Job]:
+    jobs: list[Job] = []
+    size = 0
+    for job in pending:
+        size += job.rows[0].size
+        if jobs and (len(jobs) == MAX_MESSAGES or size > MAX_BYTES):
+            break
+        jobs.append(job)
+    return jobs

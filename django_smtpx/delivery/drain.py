@@ -1,0 +1,252 @@
+"""The drain of one mailer."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from django_smtpx import ledger, pacing
+from django_smtpx.config import lease as lease_seconds
+from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.jobs import Job, book, book_failure, jobs_of, rows_of_jobs
+from django_smtpx.delivery.sessions import open_session
+from django_smtpx.models import Delivery
+from django_smtpx.smtp.pool import default_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django_smtpx.config import Mailer
+    from django_smtpx.ledger import Booking, Lease
+    from django_smtpx.smtp import SMTPError
+    from django_smtpx.smtp.session import Session
+
+BATCH = 100
+"""Deliveries in one claim."""
+
+NO_NEW_WORK_AFTER = 20.0
+"""Seconds after which a drain leaves the rest to its successor."""
+
+_FRUITLESS = 2
+_SETTLE_TRIES = 6
+
+logger = logging.getLogger("django_smtpx.delivery")
+
+
+def drain(mailer: Mailer, *, wake: Callable[[], None] = lambda: None, linger: float = 0.0) -> int:
+    """Deliver what is ready for ``mailer``, and return how many deliveries were settled or put off.
+
+    ``wake`` is called when one more drain should run. ``linger`` is for how
+    many seconds to look again once nothing is ready: as long as hints are
+    coalesced, so that none of them is lost.
+    """
+    return Drain(mailer, wake=wake, linger=linger).run()
+
+
+class Drain:
+    """One run over one mailer's ready mail, in one process and over one connection at a time."""
+
+    def __init__(
+        self,
+        mailer: Mailer,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        linger: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self.mailer = mailer
+        self.booked = 0
+        self._wake = wake
+        self._linger = linger
+        self._clock = clock
+        self._rand = rand
+        self._began = clock()
+        self._session: Session | None = None
+        self._slot: pacing.HeldSlot | None = None
+        self._closed = False
+        self._probing = False
+        self._fruitless = 0
+
+    def run(self) -> int:
+        """Deliver until nothing is ready, the mailer rests, or the time is up."""
+        at = ledger.now()
+        gate = pacing.gate(self.mailer, at)
+        if not gate.is_open:
+            ledger.park(self.mailer.name, gate.until, at)
+            return 0
+        self._probing = gate.probing
+        self._slot = pacing.take_slot(self.mailer, at, probing=gate.probing)
+        if self._slot is None:
+            return 0
+        try:
+            self._work()
+        except BaseException:
+            if self._session is not None:
+                self._session.abort()
+            raise
+        finally:
+            self._end()
+        return self.booked
+
+    def _work(self) -> None:
+        for lane, limit in ((Delivery.Lane.ALONE, 1), (Delivery.Lane.READY, BATCH)):
+            while not self._over():
+                most = 1 if self._probing else limit
+                lease, rows = ledger.claim(self.mailer.name, most, lease_seconds(), lane=lane)
+                if not rows:
+                    if lane == Delivery.Lane.ALONE or not self._look_again():
+                        break
+                    continue
+                if len(rows) == BATCH:
+                    self._wake()
+                self._send(lease, deque(jobs_of(rows)))
+        if self._time_is_up():
+            self._wake()
+
+    def _look_again(self) -> bool:
+        """Wait for hints that were coalesced into the one that began this drain, once."""
+        wait, self._linger = self._linger, 0.0
+        if wait:
+            time.sleep(wait)
+        return bool(wait)
+
+    def _over(self) -> bool:
+        return self._closed or self._time_is_up()
+
+    def _time_is_up(self) -> bool:
+        return self._clock() - self._began > NO_NEW_WORK_AFTER
+
+    def _send(self, lease: Lease, jobs: deque[Job]) -> None:
+        """Send what was claimed, chunk by chunk; what is not begun in time goes back."""
+        try:
+            while jobs and not self._over():
+                session = self._session or self._open(lease, jobs)
+                if session is None:
+                    break
+                chunk = self._chunk(lease, jobs)
+                if not chunk.mark():
+                    logger.warning("The lease on mail of %r was lost.", self.mailer.name)
+                    jobs.clear()
+                    break
+                self._send_chunk(session, chunk, lease, jobs)
+        finally:
+            if jobs:
+                ledger.release(lease, rows_of_jobs(jobs))
+
+    def _chunk(self, lease: Lease, jobs: deque[Job]) -> Chunk:
+        return Chunk(
+            lease,
+            jobs,
+            book=lambda outcome, job: book(outcome, job, self.mailer, lease.now(), self._rand),
+            settle=lambda bookings: self._settle(lease, bookings),
+            keep_alive=lambda: self._keep_alive(lease),
+        )
+
+    def _send_chunk(self, session: Session, chunk: Chunk, lease: Lease, jobs: deque[Job]) -> None:
+        """Send one chunk, and look at what it says about the session and the mailer."""
+        fresh = session.transactions == 0
+        done = chunk.send(session)
+        if done and self._probing:
+            pacing.book_success(self.mailer, lease.now())
+            self._probing = False
+        if session.usable:
+            self._fruitless = 0
+            return
+        self._drop_session()
+        self._fruitless = 0 if done else self._fruitless + fresh
+        if self._fruitless >= _FRUITLESS and session.failure is not None and jobs:
+            self._rest(lease, jobs, (session.failure,))
+
+    def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
+        """Get a session for the first job; without one, it alone has failed."""
+        self._keep_slot(lease)
+        opening = open_session(self.mailer, _Opening(lambda: self._keep_alive(lease), lease))
+        self._session = opening.session
+        if opening.session is None:
+            self._rest(lease, jobs, opening.failures)
+            return None
+        self._note(lease, jobs, opening.failures)
+        return opening.session
+
+    def _rest(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
+        """Book a failed session on the message it was opened for; the others rest."""
+        *earlier, last = failures
+        self._note(lease, jobs, earlier)
+        until = pacing.book_failure(self.mailer, last, lease.now())
+        job = jobs.popleft()
+        self._settle(lease, book_failure(job, last, self.mailer, lease.now(), until))
+        if jobs:
+            ledger.release(lease, rows_of_jobs(jobs), parked_until=until)
+            jobs.clear()
+        self._closed = True
+
+    def _note(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
+        """Book hosts that failed on the message that they were tried for."""
+        for error in failures:
+            job = jobs.popleft()
+            ledger.note(lease, book_failure(job, error, self.mailer, lease.now(), None))
+            jobs.appendleft(job.tried_once_more())
+
+    def _settle(self, lease: Lease, bookings: Sequence[Booking]) -> None:
+        """Write outcomes; while the database is away for a moment, nothing is sent."""
+        for attempt in range(1, _SETTLE_TRIES + 1):
+            try:
+                self.booked += ledger.settle(lease, bookings)
+            except DatabaseError:
+                connection = connections[ledger.database()]
+                if connection.in_atomic_block or attempt == _SETTLE_TRIES:
+                    raise
+                connection.close()
+                time.sleep(0.1 * 2**attempt)
+            else:
+                return
+
+    def _keep_alive(self, lease: Lease) -> None:
+        """Renew what this drain holds while it waits: its lease and its slot."""
+        ledger.renew(lease)
+        self._keep_slot(lease)
+
+    def _keep_slot(self, lease: Lease) -> None:
+        at = lease.now()
+        if self._slot and (self._slot.expires - at).total_seconds() < pacing.SLOT_LEASE * 2 / 3:
+            pacing.renew_slot(self._slot, at)
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            default_pool.release(self._session)
+            self._session = None
+
+    def _end(self) -> None:
+        """Leave the session to the pool's reaper, and the slot to the session."""
+        idle = self._session is not None and self._session.usable
+        self._drop_session()
+        slot, self._slot = self._slot, None
+        if slot is None:
+            return
+        if idle:
+            pacing.rest_slot(slot, ledger.now(), self.mailer.idle_timeout)
+        else:
+            pacing.free_slot(slot, ledger.now())
+
+
+class _Opening:
+    """The caller's say while a session is opened: what is held is kept."""
+
+    def __init__(self, keep_alive: Callable[[], None], lease: Lease) -> None:
+        self.interval = min(10.0, lease.seconds / 3)
+        self._keep_alive = keep_alive
+
+    def may_send(self, envelope: object) -> bool:
+        """No content leaves while a session is opened."""
+        return False
+
+    def waiting(self, elapsed: float) -> None:
+        """Renew the lease and the slot."""
+        self._keep_alive()

@@ -1,0 +1,78 @@
+"""The sweep, and delivering in this process until nothing is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_smtpx import ledger, pacing
+from django_smtpx.config import content_retention, log_retention, mailers, sweep_interval
+from django_smtpx.delivery.drain import drain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PURGE_EVERY = 3600.0
+"""Seconds between two runs of the retention that the sweep begins."""
+
+_INTERVAL_TOLERANCE = 0.9
+
+
+def sweep(wake: Callable[[str], None], purge: Callable[[], None] = lambda: None) -> bool:
+    """Wake what is due and take back what a dead worker held; once an interval over all workers.
+
+    ``wake`` is called with the name of each mailer that has ready mail and a
+    free slot, ``purge`` when the retention is due. Returns whether it ran.
+    """
+    at = ledger.now()
+    if not ledger.take_turn("sweep", sweep_interval() * _INTERVAL_TOLERANCE, at):
+        return False
+    upkeep()
+    known = mailers()
+    for name in ledger.waiting_mailers():
+        mailer = known.get(name)
+        if mailer is not None and pacing.has_free_slot(mailer, at):
+            wake(name)
+    if ledger.take_turn("purge", PURGE_EVERY, at):
+        purge()
+    return True
+
+
+def upkeep() -> None:
+    """Take back, expire and promote what is due for it."""
+    at = ledger.now()
+    pacing.free_dead_slots(at)
+    ledger.reclaim(at)
+    ledger.expire(at)
+    pacing.reopen_changed(mailers(), at)
+    ledger.promote(at)
+
+
+def run_until_idle(
+    names: Iterable[str] | None = None,
+    *,
+    once: bool = False,
+    progress: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Deliver in this process what is due, and return how many outcomes there were.
+
+    For the mailers named, or for all; until nothing is due any more, or one
+    round with ``once``. ``progress`` is
+    told the outcomes of each drain.
+    """
+    total = 0
+    chosen = list(mailers()) if names is None else list(names)
+    while True:
+        upkeep()
+        count = 0
+        for name in chosen:
+            done = drain(mailers()[name])
+            progress(done)
+            count += done
+        total += count
+        if once or not count:
+            return total
+
+
+def purge() -> tuple[int, int]:
+    """Apply the retention: returns how many contents and how many messages were deleted."""
+    return ledger.purge(ledger.now(), content_retention(), log_retention())

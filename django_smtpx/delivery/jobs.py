@@ -1,0 +1,172 @@
+"""Claimed rows as jobs: one message and the recipients of it that go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from django_smtpx.ledger import Booking, Row
+from django_smtpx.retry import decide, decide_now, parked
+from django_smtpx.smtp import Envelope, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from django_smtpx.config import Mailer
+    from django_smtpx.smtp import Outcome, SMTPError
+
+MAX_RECIPIENTS = 100
+"""Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One transaction to be: rows of one message, in the order of the envelope's recipients."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def message(self) -> int:
+        """The message's primary key."""
+        return self.rows[0].message
+
+    def envelope(self, content: bytes) -> Envelope:
+        """Return the job as the wire knows it; its ``ident`` is the job."""
+        first = self.rows[0]
+        recipients = tuple(row.recipient for row in self.rows)
+        return Envelope(first.envelope_sender, recipients, content, ident=self)
+
+    def tried_once_more(self) -> Job:
+        """Return the job after an attempt of it was noted that changed nothing else."""
+        return Job(tuple(replace(row, attempts=row.attempts + 1) for row in self.rows))
+
+
+def jobs_of(rows: Iterable[Row]) -> list[Job]:
+    """Gather rows, which come message by message, into transactions."""
+    jobs = []
+    for _, group in groupby(rows, key=lambda row: row.message):
+        members = list(group)
+        jobs += [
+            Job(tuple(members[at : at + MAX_RECIPIENTS]))
+            for at in range(0, len(members), MAX_RECIPIENTS)
+        ]
+    return jobs
+
+
+def rows_of_jobs(jobs: Iterable[Job]) -> list[Row]:
+    """Return all rows of ``jobs``."""
+    return [row for job in jobs for row in job.rows]
+
+
+def book(
+    outcome: Outcome, job: Job, mailer: Mailer, now: datetime, rand: Callable[[], float]
+) -> list[Booking]:
+    """Decide about each recipient of one transaction."""
+    bookings = []
+    for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
+        if row.mode == "now":
+            decision = decide_now(result, row.history)
+        else:
+            decision = decide(
+                result,
+                row.history,
+                mailer.retry,
+                on_unknown=mailer.on_unknown,
+                now=now,
+                rand=rand(),
+            )
+        bookings.append(
+            Booking(
+                row=row,
+                result=result,
+                decision=decision,
+                started_at=now,
+                duration=outcome.duration,
+                transcript=kept(outcome.transcript, result, mailer),
+            )
+        )
+    return bookings
+
+
+def book_failure(
+    job: Job, error: SMTPError, mailer: Mailer, now: datetime, until: datetime | None
+) -> list[Booking]:
+    """Book a session that could not be had: not now, not the recipient's fault, no step lost.
+
+    ``until`` is when the mailer's next probe is due.
+    """
+    bookings = []
+    for row in job.rows:
+        result = _failure_result(row.recipient, error)
+        in_now_mode = row.mode == "now"
+        decision = (
+            decide_now(replace(result, outcome="failed"), row.history)
+            if in_now_mode
+            else parked(result, row.history, until)
+        )
+        bookings.append(
+            Booking(
+                row=row,
+                result=result,
+                decision=decision,
+                started_at=now,
+                transcript=kept(error.transcript, result, mailer),
+                park=not in_now_mode,
+            )
+        )
+    return bookings
+
+
+def book_purged(job: Job, now: datetime) -> list[Booking]:
+    """Book a job whose message has no content any more: nobody can send it."""
+    result = Result(
+        recipient="",
+        outcome="failed",
+        category="other_permanent",
+        action="fail",
+        phase="data",
+        command="",
+        reply="The content of this message has been purged.",
+    )
+    return [
+        Booking(row=row, result=result, decision=decide_now(result, row.history), started_at=now)
+        for row in job.rows
+    ]
+
+
+def _failure_result(recipient: str, error: SMTPError) -> Result:
+    return Result(
+        recipient=recipient,
+        outcome="deferred",
+        category=error.category,
+        action=error.action,
+        phase=error.phase,
+        command=error.command,
+        code=error.code,
+        enhanced_code=error.enhanced_code,
+        reply=error.reply or ("" if error.code else str(error)),
+        host=error.host,
+        ip=error.ip,
+        port=error.port,
+        error=error,
+    )
+
+
+def kept(transcript: str, result: Result, mailer: Mailer) -> str:
+    """Return the transcript where the mailer wants it kept for such a result."""
+    wanted = mailer.transcript == "always" or (
+        mailer.transcript == "failures" and result.outcome != "sent"
+    )
+    return transcript if wanted else ""
+
+
+def _bounded(results: tuple[Result, ...]) -> tuple[Result, ...]:
+    """Take "too many recipients" for a plain deferral where not one was accepted.
+
+    A new transaction at once would meet the same answer, again and again.
+    """
+    if any(result.action != "split" for result in results):
+        return results
+    return tuple(replace(result, action="retry") for result in results)

@@ -1,0 +1,47 @@
+"""Sessions for a mailer: from its hosts in order, each failure remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.pool import Limits, default_pool
+
+if TYPE_CHECKING:
+    from django_smtpx.config import Mailer
+    from django_smtpx.smtp.session import Session, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What came of trying the hosts: a session, or None, and the failure of each host before it."""
+
+    session: Session | None
+    failures: tuple[SMTPError, ...] = ()
+
+
+def open_session(mailer: Mailer, watch: Watch | None = None) -> Opening:
+    """Lease a session with the first of the mailer's hosts that gives one."""
+    failures: list[SMTPError] = []
+    for options in mailer.hosts:
+        try:
+            session = default_pool.lease(options, limits_of(mailer), watch=watch)
+        except SMTPError as error:
+            failures.append(error)
+            if error.category in ("auth_failed", "auth_required"):
+                # The same credential would be refused by the next host as well,
+                # and count against the account once more.
+                break
+        else:
+            return Opening(session, tuple(failures))
+    return Opening(None, tuple(failures))
+
+
+def limits_of(mailer: Mailer) -> Limits:
+    """Return how long and how often a session of ``mailer`` may be used again."""
+    return Limits(
+        messages_per_connection=mailer.messages_per_connection,
+        connection_max_age=mailer.connection_max_age,
+        idle_timeout=mailer.idle_timeout,
+    )

@@ -1,0 +1,54 @@
+"""THE writer of rows: store, claim, settle, release, reclaim, purge.
+
+``store`` puts mail into rows in the caller's transaction; ``claim`` takes some
+under a lease; ``mark`` writes down what may leave next; ``settle`` writes
+outcomes; the sweep promotes what has come due and reclaims what a dead worker
+held. Conservation holds at every moment: stored = sent + failed + cancelled +
+suppressed + unknown + still waiting, per recipient, of rows not purged.
+"""
+
+from django_smtpx.ledger.claim import claim, contents, mark, now, release, renew, rows_of
+from django_smtpx.ledger.clock import Lease
+from django_smtpx.ledger.now import resume_now, store_now
+from django_smtpx.ledger.rows import Booking, Row, database
+from django_smtpx.ledger.settle import note, settle
+from django_smtpx.ledger.store import Stored, find, store
+from django_smtpx.ledger.upkeep import (
+    expire,
+    park,
+    promote,
+    purge,
+    reclaim,
+    take_turn,
+    unpark,
+    waiting_mailers,
+)
+
+__all__ = [
+    "Booking",
+    "Lease",
+    "Row",
+    "Stored",
+    "claim",
+    "contents",
+    "database",
+    "expire",
+    "find",
+    "mark",
+    "note",
+    "now",
+    "park",
+    "promote",
+    "purge",
+    "reclaim",
+    "release",
+    "renew",
+    "resume_now",
+    "rows_of",
+    "settle",
+    "store",
+    "store_now",
+    "take_turn",
+    "unpark",
+    "waiting_mailers",
+]

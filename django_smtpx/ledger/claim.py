@@ -1,0 +1,136 @@
+"""Rows under a lease: claimed, marked, renewed, given back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.models import Case, Q, QuerySet, Value, When
+
+from django_smtpx.ledger.clock import Lease, database_now
+from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently
+from django_smtpx.models import Content, Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+Status = Delivery.Status
+Lane = Delivery.Lane
+
+WAITING = (Status.QUEUED, Status.DEFERRED)
+
+
+def now() -> datetime:
+    """Return the time by the outbox's database: the one clock that leases and due times go by."""
+    return database_now(database())
+
+
+def claim(
+    mailer: str, limit: int, lease_seconds: float, *, lane: Lane = Lane.READY
+) -> tuple[Lease, list[Row]]:
+    """Lease up to ``limit`` ready deliveries of ``mailer``, most urgent first, message by message.
+
+    One short transaction that begins with its write; nobody else can claim
+    them until the lease, ``lease_seconds`` long, has run out.
+    """
+    using = database()
+    lease = Lease.begin(lease_seconds, database_now(using))
+    ready = _ready(mailer, lane, lease.read_at, using)
+    taken = {
+        "lane": Lane.IDLE,
+        "status": Status.SENDING,
+        "lease_token": lease.token,
+        "lease_expires_at": lease.renewed_until(),
+        "marked": False,
+    }
+
+    def take() -> int:
+        if connections[using].features.has_select_for_update_skip_locked:
+            free = ready.select_for_update(skip_locked=True, of=_of_self(using))
+            chosen = list(free.values_list("pk", flat=True)[:limit])
+            return Delivery.objects.using(using).filter(pk__in=chosen).update(**taken)
+        chosen_in_place = ready.values("pk")[:limit]
+        still = Delivery.objects.using(using).filter(lane=lane, pk__in=chosen_in_place)
+        return still.update(**taken)
+
+    if not atomically(take, using):
+        return lease, []
+    return lease, rows_of(lease)
+
+
+def rows_of(lease: Lease) -> list[Row]:
+    """Return the rows that are claimed under ``lease``, most urgent first, message by message."""
+    held = _held(lease).order_by("-priority", "message_id", "pk")
+    return [Row(*values) for values in held.values_list(*ROW_FIELDS)]
+
+
+def contents(rows: Iterable[Row]) -> dict[int, bytes]:
+    """Return the content of each message that ``rows`` belong to, by its primary key."""
+    keys = {row.message for row in rows}
+    found = Content.objects.using(database()).filter(pk__in=keys)
+    return {key: bytes(data) for key, data in found.values_list("pk", "data")}
+
+
+def mark(lease: Lease, rows: Sequence[Row]) -> bool:
+    """Write down that the content of ``rows`` may leave next, and renew the lease.
+
+    Only when this returns True may it leave: if the worker dies after that,
+    the outcome counts as unknown. False means that the lease was lost.
+    """
+    asked_at = lease.clock()
+    keys = [row.pk for row in rows]
+    held = _held(lease).filter(pk__in=keys)
+    until = lease.renewed_until()
+    count = patiently(lambda: held.update(marked=True, lease_expires_at=until), database())
+    if count != len(keys):
+        return False
+    renew(lease)
+    lease.renew(asked_at)
+    return lease.valid()
+
+
+def renew(lease: Lease) -> bool:
+    """Move the end of the lease on for all that is still claimed under it; False if nothing is."""
+    asked_at = lease.clock()
+    until = lease.renewed_until()
+    if not patiently(lambda: _held(lease).update(lease_expires_at=until), database()):
+        return False
+    lease.renew(asked_at)
+    return True
+
+
+def release(lease: Lease, rows: Sequence[Row], *, parked_until: datetime | None = None) -> int:
+    """Give back rows whose content has not left, as if never claimed, and count them.
+
+    With ``parked_until`` they rest with their mailer until then.
+    """
+    keys = [row.pk for row in rows]
+    held = _held(lease).filter(pk__in=keys)
+    back = Case(When(attempt_count=0, then=Value(Status.QUEUED)), default=Value(Status.DEFERRED))
+    if parked_until is None:
+        lane = Case(When(leases_lost__gte=2, then=Value(Lane.ALONE)), default=Value(Lane.READY))
+        values: dict[str, object] = {"lane": lane}
+    else:
+        values = {"next_attempt_at": parked_until, "parked_at": lease.now()}
+    return patiently(
+        lambda: held.update(
+            status=back, lease_token=None, lease_expires_at=None, marked=False, **values
+        ),
+        database(),
+    )
+
+
+def _ready(mailer: str, lane: Lane, at: datetime, using: str) -> QuerySet[Delivery]:
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=at)
+    rows = Delivery.objects.using(using).filter(unexpired, mailer=mailer, lane=lane)
+    return rows.order_by("-priority", "pk")
+
+
+def _held(lease: Lease) -> QuerySet[Delivery]:
+    held = Delivery.objects.using(database())
+    return held.filter(lease_token=lease.token, status=Status.SENDING)
+
+
+def _of_self(using: str) -> tuple[str, ...]:
+    return ("self",) if connections[using].features.has_select_for_update_of else ()

@@ -1,0 +1,86 @@
+"""Time, as leases know it: the database's UTC clock, and this machine's clock that counts suspends.
+
+The database's clock is read once a claim and handed on as ``now``; what passes
+after that is measured here by ``CLOCK_BOOTTIME``, so that a process that was
+stopped, or a machine that was asleep, wakes up to a lease that has run out.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from django.db import connections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NOW = {
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+    "postgresql": "SELECT clock_timestamp()",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
+}
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def database_now(using: str) -> datetime:
+    """Return the time by the clock of the database ``using``, aware, in UTC."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW[connection.vendor])
+        return _aware(cursor.fetchone()[0])
+
+
+def boottime() -> float:
+    """Return seconds since boot, suspends included."""
+    return time.clock_gettime(_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to send what was claimed under ``token``, until it runs out or is renewed.
+
+    ``seconds`` is its length. Its end is counted from before the statement
+    that set it, so it is never later than the row says.
+    """
+
+    token: UUID
+    seconds: float
+    read_at: datetime
+    read_boottime: float
+    clock: Callable[[], float] = field(default=boottime, repr=False)
+    ends: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = self.read_boottime + self.seconds
+
+    @classmethod
+    def begin(cls, seconds: float, now: datetime) -> Lease:
+        """Return a new lease that begins at ``now``, which the database has just said."""
+        return cls(uuid4(), seconds, now, boottime())
+
+    def now(self) -> datetime:
+        """Return the database's time, as far as it can be told without asking it again."""
+        return self.read_at + timedelta(seconds=self.clock() - self.read_boottime)
+
+    def valid(self) -> bool:
+        """Say whether it still holds, with a tenth of its length (at most 30 s) to spare."""
+        return self.clock() < self.ends - min(self.seconds / 10, 30.0)
+
+    def renewed_until(self) -> datetime:
+        """Return the row's new end if it is renewed now; :meth:`renew` makes it true here."""
+        return self.now() + timedelta(seconds=self.seconds)
+
+    def renew(self, asked_at: float) -> None:
+        """Take the new end, counted from ``asked_at`` (the clock before the statement)."""
+        self.ends = asked_at + self.seconds
+
+
+def _aware(value: Any) -> datetime:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,0 +1,149 @@
+"""What the ledger hands out and takes back, and how its statements are run."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import OperationalError, connections, router, transaction
+
+from django_smtpx.models import Delivery, Message
+from django_smtpx.retry import History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from django_smtpx.retry import Decision
+    from django_smtpx.smtp import Result
+
+T = TypeVar("T")
+
+_BUSY_FOR = 30.0
+_BUSY_PAUSE = 0.05
+_BUSY_WORDS = ("locked", "deadlock", "lock wait timeout", "could not serialize")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One claimed delivery: what is needed to send it and to decide about it."""
+
+    pk: int
+    message: int
+    recipient: str
+    envelope_sender: str
+    size: int
+    mailer: str
+    mode: str
+    attempts: int
+    step: int
+    unknowns: int
+    leases_lost: int
+    marked: bool
+    age_from: datetime
+    expires_at: datetime | None
+
+    @property
+    def history(self) -> History:
+        """What ``retry`` decides by."""
+        return History(
+            step=self.step,
+            unknowns=self.unknowns,
+            age_from=self.age_from,
+            expires_at=self.expires_at,
+        )
+
+
+ROW_FIELDS = (
+    "pk",
+    "message_id",
+    "recipient",
+    "message__envelope_sender",
+    "message__size",
+    "mailer",
+    "message__mode",
+    "attempt_count",
+    "step",
+    "unknowns",
+    "leases_lost",
+    "marked",
+    "age_from",
+    "expires_at",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """An outcome to write down: of which row, what happened, and what was decided.
+
+    ``duration`` is in seconds. ``park`` says that the row rests with its
+    mailer, so that the time until ``decision.next_attempt_at`` does not count
+    towards its age.
+    """
+
+    row: Row
+    result: Result
+    decision: Decision
+    started_at: datetime
+    duration: float = 0.0
+    transcript: str = ""
+    park: bool = False
+
+
+def database() -> str:
+    """Return the alias of the database that the outbox is written to."""
+    return router.db_for_write(Message)
+
+
+def storable(text: str) -> str:
+    """Return ``text`` as every database can hold it: no NUL, and nothing that is not Unicode."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def patiently(work: Callable[[], T], using: str) -> T:
+    """Run ``work``, and again while the database only says that it is busy, for 30 s at most.
+
+    Inside a caller's transaction it runs once: what failed there cannot be repeated alone.
+    """
+    if connections[using].in_atomic_block:
+        return work()
+    give_up = time.monotonic() + _BUSY_FOR
+    pause = _BUSY_PAUSE
+    while True:
+        try:
+            return work()
+        except OperationalError as error:
+            if time.monotonic() > give_up or not _is_busy(error):
+                raise
+        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 (spreads writers, guards nothing)
+        pause = min(pause * 2, 1.0)
+
+
+def atomically(work: Callable[[], T], using: str) -> T:
+    """Run ``work`` in a transaction of its own, patiently; it must begin with its write."""
+
+    def transact() -> T:
+        with transaction.atomic(using=using):
+            return work()
+
+    return patiently(transact, using)
+
+
+def update_some(rows: QuerySet[Delivery], limit: int, **values: Any) -> int:
+    """Update at most ``limit`` of ``rows``, in one statement where the database can."""
+    using = rows.db
+    if connections[using].features.allow_sliced_subqueries_with_in:
+        chosen: Any = rows.values("pk")[:limit]
+    else:
+        chosen = list(rows.values_list("pk", flat=True)[:limit])
+    still = rows.order_by().filter(pk__in=chosen)
+    return patiently(lambda: still.update(**values), using)
+
+
+def _is_busy(error: OperationalError) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in _BUSY_WORDS)

@@ -1,0 +1,163 @@
+"""Mail into rows, in the caller's own transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from django.db import transaction
+from django.utils import timezone
+
+from django_smtpx.ledger.rows import database, patiently
+from django_smtpx.models import Content, Delivery, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django_smtpx.compose import Composed
+
+_MESSAGE_ID_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message's row; ``new`` is False where its idempotency key was there before."""
+
+    message: Message
+    new: bool
+
+
+def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUEUE) -> list[Stored]:
+    """Store each mail for the mailer named beside it, all or none, in a fixed number of statements.
+
+    In the caller's transaction where there is one. A mail whose idempotency
+    key is known to its mailer is not stored again; a conflict breaks no
+    transaction.
+    """
+    using = database()
+    now = timezone.now()
+    messages = [_message(mailer, mail, mode, now) for mailer, mail in mails]
+
+    def write() -> list[Stored]:
+        with transaction.atomic(using=using):
+            stored = _insert_messages(messages, using)
+            fresh = [
+                (entry.message, mail)
+                for entry, (_, mail) in zip(stored, mails, strict=True)
+                if entry.new
+            ]
+            _insert_parts(fresh, now, using)
+            return stored
+
+    return patiently(write, using)
+
+
+def find(mailer: str, key: str) -> Message | None:
+    """Return the message of ``mailer`` that has the idempotency ``key``, if there is one."""
+    return Message.objects.using(database()).filter(mailer=mailer, idempotency_key=key).first()
+
+
+def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
+    return Message(
+        uuid=uuid4(),
+        mailer=mailer,
+        mode=mode,
+        message_id=mail.message_id[:_MESSAGE_ID_LENGTH],
+        envelope_sender=mail.sender,
+        from_header=mail.from_header,
+        subject=mail.subject,
+        size=len(mail.content),
+        priority=mail.priority,
+        send_at=mail.send_at,
+        expires_at=mail.expires_at,
+        tags=mail.tags,
+        metadata=mail.metadata,
+        idempotency_key=mail.idempotency_key,
+        created_at=now,
+    )
+
+
+def _insert_messages(messages: list[Message], using: str) -> list[Stored]:
+    plain = [message for message in messages if message.idempotency_key is None]
+    keyed = [message for message in messages if message.idempotency_key is not None]
+    manager = Message.objects.using(using)
+    manager.bulk_create(plain)
+    _fill_keys(plain, using)
+    if not keyed:
+        return [Stored(message, True) for message in messages]
+    # A conflict is skipped rather than raised, so no savepoint is needed and
+    # the caller's transaction lives; the uuid tells afterwards whose row it is.
+    manager.bulk_create(keyed, ignore_conflicts=True)
+    holders = _holders(keyed, using)
+    stored = []
+    for message in messages:
+        if message.idempotency_key is None:
+            stored.append(Stored(message, True))
+            continue
+        holder = _holder(holders, message)
+        mine = holder.uuid == message.uuid
+        stored.append(Stored(holder, mine))
+    return stored
+
+
+def _fill_keys(messages: list[Message], using: str) -> None:
+    """Read the primary keys back on databases whose bulk insert does not return them."""
+    if not messages or messages[0].pk is not None:
+        return
+    uuids = [message.uuid for message in messages]
+    keys = dict(Message.objects.using(using).filter(uuid__in=uuids).values_list("uuid", "pk"))
+    for message in messages:
+        message.pk = keys[message.uuid]
+
+
+def _holders(keyed: list[Message], using: str) -> dict[tuple[str, str | None], Message]:
+    found = Message.objects.using(using).filter(
+        mailer__in={message.mailer for message in keyed},
+        idempotency_key__in={message.idempotency_key for message in keyed},
+    )
+    return {(message.mailer, message.idempotency_key): message for message in found}
+
+
+def _holder(holders: dict[tuple[str, str | None], Message], message: Message) -> Message:
+    """Find who holds a message's key; some collations find "KEY" for "key": exact first."""
+    key = message.idempotency_key
+    if (message.mailer, key) in holders:
+        return holders[message.mailer, key]
+    folded = (message.mailer.casefold(), str(key).casefold().rstrip())
+    return next(
+        holder
+        for (mailer, other), holder in holders.items()
+        if (mailer.casefold(), str(other).casefold().rstrip()) == folded
+    )
+
+
+def _insert_parts(fresh: list[tuple[Message, Composed]], now: datetime, using: str) -> None:
+    Content.objects.using(using).bulk_create(
+        [Content(message=message, data=mail.content) for message, mail in fresh]
+    )
+    Delivery.objects.using(using).bulk_create(
+        [
+            _delivery(message, recipient, now)
+            for message, mail in fresh
+            for recipient in mail.recipients
+        ],
+        batch_size=1000,
+    )
+
+
+def _delivery(message: Message, recipient: str, now: datetime) -> Delivery:
+    due = message.send_at if message.send_at and message.send_at > now else now
+    return Delivery(
+        message=message,
+        mailer=message.mailer,
+        priority=message.priority,
+        recipient=recipient,
+        domain=recipient.rpartition("@")[2].lower() if "@" in recipient else "",
+        status=Delivery.Status.QUEUED,
+        lane=Delivery.Lane.READY if due <= now else Delivery.Lane.IDLE,
+        next_attempt_at=due,
+        age_from=due,
+        expires_at=message.expires_at,
+    )

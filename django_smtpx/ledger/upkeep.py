@@ -1,0 +1,315 @@
+"""What the sweep does with rows that nobody is sending: promote, park, expire, reclaim, purge.
+
+Every step works in bounded batches, so none holds a lock for long.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet, Value
+
+from django_smtpx import signals
+from django_smtpx.config import mailers
+from django_smtpx.ledger.claim import WAITING
+from django_smtpx.ledger.rows import (
+    ROW_FIELDS,
+    Row,
+    atomically,
+    database,
+    patiently,
+    update_some,
+)
+from django_smtpx.ledger.settle import finish_messages
+from django_smtpx.models import Action, Attempt, Category, Content, Delivery, Message, Turn
+from django_smtpx.retry import Decision, decide, decide_now
+from django_smtpx.smtp import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+Status = Delivery.Status
+Lane = Delivery.Lane
+
+MAX_LEASES_LOST = 3
+"""A delivery whose worker died so many times is given up: it may be what kills it."""
+
+_BATCH = 1000
+_PURGE_BATCH = 200
+_LOST = (
+    "The worker died, or lost its database, after the content may have left "
+    "and before the outcome was written."
+)
+_POISON = "The worker died {count} times while this delivery was claimed; its content had not left."
+_POISON_MARKED = "The worker died {count} times while this delivery was being sent."
+
+logger = logging.getLogger("django_smtpx.ledger")
+
+
+def take_turn(name: str, every: float, at: datetime) -> bool:
+    """Say whether the periodic job ``name`` is ours to run: once every ``every`` seconds over all
+    processes, whoever moves its time forward.
+    """
+    using = database()
+    turns = Turn.objects.using(using).filter(name=name)
+    due = Q(taken_at__lte=at - timedelta(seconds=every)) | Q(taken_at__gt=at + timedelta(days=1))
+    if patiently(lambda: turns.filter(due).update(taken_at=at), using):
+        return True
+    if turns.exists():
+        return False
+    try:
+        with transaction.atomic(using=using):
+            Turn.objects.using(using).create(name=name, taken_at=at)
+    except IntegrityError:
+        return False
+    return True
+
+
+def promote(at: datetime) -> int:
+    """Move what has come due into the ready set, and count it."""
+    due = Delivery.objects.using(database()).filter(
+        lane=Lane.IDLE, status__in=WAITING, next_attempt_at__lte=at
+    )
+    rested = ExpressionWrapper(
+        F("age_from") + (Value(at, DateTimeField()) - F("parked_at")), DateTimeField()
+    )
+    count = 0
+    for lane, lost in ((Lane.ALONE, Q(leases_lost__gte=2)), (Lane.READY, Q(leases_lost__lt=2))):
+        parked = due.filter(lost, parked_at__isnull=False)
+        count += _in_batches(
+            lambda q=parked, x=lane: update_some(q, _BATCH, lane=x, age_from=rested, parked_at=None)
+        )
+        others = due.filter(lost, parked_at=None)
+        count += _in_batches(lambda q=others, x=lane: update_some(q, _BATCH, lane=x))
+    return count
+
+
+def park(mailer: str, until: datetime | None, at: datetime) -> int:
+    """Rest all that is ready for ``mailer`` until then (None: until somebody resumes it)."""
+    ready = Delivery.objects.using(database()).filter(
+        mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
+    )
+    return _in_batches(
+        lambda: update_some(ready, _BATCH, lane=Lane.IDLE, next_attempt_at=until, parked_at=at)
+    )
+
+
+def unpark(mailer: str, at: datetime) -> int:
+    """Make everything that rests behind ``mailer`` due now: its pause is over."""
+    resting = Delivery.objects.using(database()).filter(
+        mailer=mailer, lane=Lane.IDLE, status__in=WAITING, parked_at__isnull=False
+    )
+    due = Q(next_attempt_at=None) | Q(next_attempt_at__gt=at)
+    return _in_batches(lambda: update_some(resting.filter(due), _BATCH, next_attempt_at=at))
+
+
+def expire(at: datetime) -> int:
+    """End what waits beyond its ``expires_at`` as ``failed``/``expired``, and count it."""
+    using = database()
+    over = Delivery.objects.using(using).filter(expires_at__lte=at, status__in=WAITING)
+
+    def end() -> int:
+        keys = list(over.values_list("pk", flat=True)[:_BATCH])
+        rows = Delivery.objects.using(using).filter(pk__in=keys, status__in=WAITING)
+        count = rows.update(
+            status=Status.FAILED,
+            category=Category.EXPIRED,
+            lane=Lane.IDLE,
+            next_attempt_at=None,
+            parked_at=None,
+            settled_at=at,
+        )
+        ended = Delivery.objects.using(using).filter(
+            pk__in=keys, category=Category.EXPIRED, settled_at=at
+        )
+        told = list(ended.select_related("message")) if signals.anyone_listens() else []
+        finish_messages(ended.values_list("message_id", flat=True), at, using)
+        transaction.on_commit(
+            lambda: [signals.tell_outcome(delivery, None) for delivery in told],
+            using=using,
+            robust=True,
+        )
+        return count
+
+    return _in_batches(lambda: patiently(end, using))
+
+
+def reclaim(at: datetime) -> int:
+    """Take back what was claimed under a lease that has run out, and count it.
+
+    What was not marked comes back as if never claimed. What was marked may
+    have been delivered: it gets an attempt whose outcome is unknown.
+    """
+    using = database()
+    lost = Delivery.objects.using(using).filter(status=Status.SENDING, lease_expires_at__lte=at)
+    count = 0
+    for row, token in list(_claimed_rows(lost)):
+        still = lost.filter(pk=row.pk, lease_token=token)
+        count += atomically(lambda row=row, still=still: _take_back(row, still, at, using), using)
+    return count
+
+
+def waiting_mailers() -> list[str]:
+    """Return the names of the mailers that have ready mail."""
+    return sorted({name for lane in (Lane.READY, Lane.ALONE) for name in _mailers_in(lane)})
+
+
+def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int, int]:
+    """Delete content, and later the rows, of messages that were wholly settled so long ago.
+
+    Returns how many contents and how many messages went.
+    """
+    using = database()
+    old = Content.objects.using(using).filter(message__settled_at__lte=at - content_age)
+    contents = _in_batches(lambda: _delete_contents(old, using))
+    gone = Message.objects.using(using).filter(settled_at__lte=at - log_age)
+    messages = _in_batches(lambda: _delete_messages(gone, using))
+    return contents, messages
+
+
+def _mailers_in(lane: Lane) -> Iterator[str]:
+    """Yield each mailer in ``lane``, by one step along the index a mailer."""
+    rows = Delivery.objects.using(database()).filter(lane=lane).order_by("mailer")
+    name = rows.values_list("mailer", flat=True).first()
+    while name is not None:
+        yield name
+        name = rows.filter(mailer__gt=name).values_list("mailer", flat=True).first()
+
+
+def _in_batches(work: Callable[[], int]) -> int:
+    total = 0
+    while count := work():
+        total += count
+    return total
+
+
+def _claimed_rows(lost: QuerySet[Delivery]) -> Iterator[tuple[Row, object]]:
+    for *values, token in lost.values_list(*ROW_FIELDS, "lease_token")[:_BATCH]:
+        yield Row(*values), token
+
+
+def _take_back(row: Row, still: QuerySet[Delivery], at: datetime, using: str) -> int:
+    lost = row.leases_lost + 1
+    if row.marked:
+        return _book_lost(row, still, _unknown(row, lost), at, using)
+    if row.mode == Message.Mode.NOW or lost >= MAX_LEASES_LOST:
+        return _book_lost(row, still, _poisoned(lost), at, using)
+    return still.update(
+        status=Status.DEFERRED if row.attempts else Status.QUEUED,
+        lane=Lane.ALONE if lost >= MAX_LEASES_LOST - 1 else Lane.READY,
+        lease_expires_at=None,
+        leases_lost=lost,
+    )
+
+
+def _book_lost(
+    row: Row, still: QuerySet[Delivery], result: Result, at: datetime, using: str
+) -> int:
+    lost = row.leases_lost + 1
+    decision = _decide(row, result, lost, at)
+    count = still.update(
+        status=decision.status,
+        category=decision.category,
+        step=decision.step,
+        unknowns=decision.unknowns,
+        next_attempt_at=decision.next_attempt_at,
+        settled_at=at if decision.settled else None,
+        attempt_count=F("attempt_count") + 1,
+        phase=result.phase,
+        code=None,
+        enhanced_code="",
+        reply=result.reply,
+        host="",
+        lease_expires_at=None,
+        marked=False,
+        leases_lost=lost,
+    )
+    if not count:
+        return 0
+    attempt = Attempt.objects.using(using).create(
+        delivery_id=row.pk,
+        number=row.attempts + 1,
+        started_at=at,
+        outcome=decision.outcome,
+        category=result.category,
+        action=result.action,
+        phase=result.phase,
+        command=result.command,
+        reply=result.reply,
+    )
+    if decision.settled:
+        finish_messages([row.message], at, using)
+    logger.warning("Delivery %s of mailer %r: %s", row.pk, row.mailer, result.reply)
+    if signals.anyone_listens():
+        transaction.on_commit(lambda: _tell(row.pk, attempt, using), using=using, robust=True)
+    return count
+
+
+def _tell(key: int, attempt: Attempt, using: str) -> None:
+    delivery = Delivery.objects.using(using).select_related("message").filter(pk=key).first()
+    if delivery is not None:
+        signals.tell_outcome(delivery, attempt)
+
+
+def _decide(row: Row, result: Result, lost: int, at: datetime) -> Decision:
+    mailer = mailers().get(row.mailer)
+    # Three lost leases end as three unknown outcomes do: a person decides.
+    given_up = row.mode == Message.Mode.NOW or lost >= MAX_LEASES_LOST
+    if mailer is None or given_up:
+        return decide_now(result, row.history)
+    return decide(
+        result,
+        row.history,
+        mailer.retry,
+        on_unknown=mailer.on_unknown,
+        now=at,
+        rand=random.random(),  # noqa: S311 (spreads retries, guards nothing)
+    )
+
+
+def _unknown(row: Row, lost: int) -> Result:
+    reply = _POISON_MARKED.format(count=lost) if lost >= MAX_LEASES_LOST else _LOST
+    return Result(
+        recipient=row.recipient,
+        outcome="unknown",
+        category=Category.UNKNOWN_OUTCOME.value,
+        action=Action.RETRY.value,
+        phase="eod",
+        command="DATA",
+        reply=reply,
+    )
+
+
+def _poisoned(lost: int) -> Result:
+    return Result(
+        recipient="",
+        outcome="failed",
+        category=Category.OTHER_PERMANENT.value,
+        action=Action.FAIL.value,
+        phase="connect",
+        command="",
+        reply=_POISON.format(count=lost),
+    )
+
+
+def _delete_contents(old: QuerySet[Content], using: str) -> int:
+    keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
+    return Content.objects.using(using).filter(pk__in=keys).delete()[0]
+
+
+def _delete_messages(old: QuerySet[Message], using: str) -> int:
+    keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
+
+    def delete() -> int:
+        Attempt.objects.using(using).filter(delivery__message__in=keys).delete()
+        Content.objects.using(using).filter(pk__in=keys).delete()
+        Delivery.objects.using(using).filter(message__in=keys).delete()
+        Message.objects.using(using).filter(pk__in=keys).delete()
+        return len(keys)
+
+    return atomically(delete, using) if keys else 0

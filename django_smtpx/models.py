@@ -1,0 +1,346 @@
+"""The rows: fields, choices and indexes; ``ledger`` writes them, and ``pacing`` its own."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.db.models.manager import RelatedManager
+
+
+class Category(models.TextChoices):
+    """What a failure is about; ``ok`` for none."""
+
+    OK = "ok", _("ok")
+    # about the recipient
+    MAILBOX_UNKNOWN = "mailbox_unknown", _("mailbox unknown")
+    MAILBOX_DISABLED = "mailbox_disabled", _("mailbox disabled")
+    MAILBOX_FULL = "mailbox_full", _("mailbox full")
+    ADDRESS_INVALID = "address_invalid", _("address invalid")
+    DOMAIN_UNKNOWN = "domain_unknown", _("domain unknown")
+    RECIPIENT_RATE = "recipient_rate", _("recipient receives too much just now")
+    POLICY = "policy", _("recipient's policy")
+    SUPPRESSED = "suppressed", _("suppressed")
+    # about the sender
+    SENDER_REJECTED = "sender_rejected", _("sender rejected")
+    SENDER_AUTH = "sender_auth", _("sender not authenticated (SPF, DKIM, DMARC, reverse DNS)")
+    REPUTATION = "reputation", _("reputation")
+    RELAY_DENIED = "relay_denied", _("relay denied")
+    # about the account
+    AUTH_FAILED = "auth_failed", _("authentication failed")
+    AUTH_REQUIRED = "auth_required", _("authentication required")
+    QUOTA_EXHAUSTED = "quota_exhausted", _("quota exhausted")
+    # about the pace
+    GREYLISTED = "greylisted", _("greylisted")
+    RATE_LIMITED = "rate_limited", _("rate limited")
+    SERVER_BUSY = "server_busy", _("server busy")
+    TOO_MANY_RECIPIENTS = "too_many_recipients", _("too many recipients")
+    # about the message
+    SPAM = "spam", _("taken for spam")
+    CONTENT_REJECTED = "content_rejected", _("content rejected")
+    TOO_LARGE = "too_large", _("too large")
+    UNSUPPORTED = "unsupported", _("unsupported by the server")
+    LOOP = "loop", _("mail loop")
+    EXPIRED = "expired", _("expired")
+    # about the way there
+    DNS_ERROR = "dns_error", _("DNS error")
+    UNREACHABLE = "unreachable", _("unreachable")
+    TLS_ERROR = "tls_error", _("TLS error")
+    DISCONNECTED = "disconnected", _("disconnected")
+    TIMEOUT = "timeout", _("timeout")
+    PROTOCOL_ERROR = "protocol_error", _("protocol error")
+    # about nothing that is known
+    UNKNOWN_OUTCOME = "unknown_outcome", _("unknown outcome")
+    OTHER_TEMPORARY = "other_temporary", _("other temporary failure")
+    OTHER_PERMANENT = "other_permanent", _("other permanent failure")
+
+
+class Phase(models.TextChoices):
+    """The part of the SMTP session in which an outcome was decided."""
+
+    RESOLVE = "resolve", _("resolve")
+    CONNECT = "connect", _("connect")
+    GREETING = "greeting", _("greeting")
+    EHLO = "ehlo", "EHLO"
+    STARTTLS = "starttls", "STARTTLS"
+    AUTH = "auth", "AUTH"
+    MAIL = "mail", "MAIL FROM"
+    RCPT = "rcpt", "RCPT TO"
+    DATA = "data", "DATA"
+    EOD = "eod", _("end of data")
+
+
+class Action(models.TextChoices):
+    """What a verdict asks for."""
+
+    NONE = "none", _("none")
+    RETRY = "retry", _("retry")
+    NEXT_HOST = "next_host", _("next host")
+    RECONNECT = "reconnect", _("reconnect")
+    SPLIT = "split", _("split")
+    SLOW = "slow", _("slow down")
+    PAUSE = "pause", _("pause")
+    HOLD = "hold", _("hold")
+    FAIL = "fail", _("fail")
+    SUPPRESS = "suppress", _("suppress")
+
+
+class Message(models.Model):
+    """One mail as it was composed; its bytes never change after that."""
+
+    class Mode(models.TextChoices):
+        QUEUE = "queue", _("queued for a worker")
+        NOW = "now", _("sent by the calling process")
+
+    uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
+    mailer = models.CharField(
+        _("mailer"), max_length=100, blank=True, help_text=_("Empty: a connection without a name.")
+    )
+    mode = models.CharField(_("mode"), max_length=5, choices=Mode.choices, default=Mode.QUEUE)
+    message_id = models.CharField(_("Message-ID"), max_length=255, db_index=True)
+    envelope_sender = models.CharField(_("envelope sender"), max_length=320, blank=True)
+    from_header = models.TextField(_("From"), blank=True)
+    subject = models.TextField(_("subject"), blank=True)
+    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes on the wire."))
+    priority = models.IntegerField(_("priority"), default=0, help_text=_("Higher goes first."))
+    send_at = models.DateTimeField(_("send at"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    tags = models.JSONField(_("tags"), default=list, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 (unset is NULL: unique among the set ones alone)
+    created_at = models.DateTimeField(_("created at"), db_index=True)
+    settled_at = models.DateTimeField(
+        _("settled at"),
+        null=True,
+        editable=False,
+        db_index=True,
+    )
+
+    if TYPE_CHECKING:
+        deliveries: RelatedManager[Delivery]
+        body: Content
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("mailer", "idempotency_key"), name="smtpx_message_idempotency"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject or '–'} <{self.message_id}>"
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes as sent, with CRLF line ends; None once purged."""
+        try:
+            return bytes(self.body.data)
+        except Content.DoesNotExist:
+            return None
+
+
+class Content(models.Model):
+    """A message's bytes, apart from what lists and claims read."""
+
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, primary_key=True, related_name="body"
+    )
+    data = models.BinaryField(_("data"))
+
+    class Meta:
+        verbose_name = _("content")
+        verbose_name_plural = _("contents")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Delivery(models.Model):
+    """One envelope recipient of one message, and where its delivery stands."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        SENDING = "sending", _("sending")
+        DEFERRED = "deferred", _("deferred")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("unknown")
+        SUPPRESSED = "suppressed", _("suppressed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    class Lane(models.IntegerChoices):
+        """Which set a row is in: a claim reads one lane, so what is not due costs it nothing."""
+
+        IDLE = 0, _("not ready")
+        READY = 1, _("ready")
+        ALONE = 2, _("ready, to be claimed alone")
+
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("message")
+    )
+    mailer = models.CharField(_("mailer"), max_length=100, blank=True)
+    priority = models.IntegerField(_("priority"), default=0)
+    recipient = models.CharField(_("recipient"), max_length=320)
+    domain = models.CharField(_("domain"), max_length=255, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.QUEUED
+    )
+    category = models.CharField(
+        _("category"), max_length=24, choices=Category.choices, blank=True, default=""
+    )
+    attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
+    settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
+    # of the latest attempt
+    phase = models.CharField(_("phase"), max_length=8, choices=Phase.choices, blank=True)
+    code = models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
+    enhanced_code = models.CharField(_("enhanced code"), max_length=11, blank=True)
+    reply = models.TextField(_("reply"), blank=True)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    # the ledger's own
+    lane = models.PositiveSmallIntegerField(
+        _("lane"), choices=Lane.choices, default=Lane.READY, editable=False
+    )
+    age_from = models.DateTimeField(_("age counted from"), editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, db_index=True, editable=False)
+    step = models.PositiveIntegerField(_("steps of the schedule used"), default=0, editable=False)
+    unknowns = models.PositiveSmallIntegerField(_("unknown outcomes"), default=0, editable=False)
+    parked_at = models.DateTimeField(_("parked at"), null=True, editable=False)
+    lease_token = models.UUIDField(_("lease"), null=True, editable=False)
+    lease_expires_at = models.DateTimeField(_("lease expires at"), null=True, editable=False)
+    marked = models.BooleanField(_("content may have left"), default=False, editable=False)
+    leases_lost = models.PositiveSmallIntegerField(_("leases lost"), default=0, editable=False)
+
+    if TYPE_CHECKING:
+        message_id: int
+        attempts: RelatedManager[Attempt]
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        indexes = (
+            models.Index(
+                models.F("lane"),
+                models.F("mailer"),
+                models.F("priority").desc(),
+                models.F("id"),
+                name="smtpx_delivery_claim",
+            ),
+            models.Index(fields=("lane", "status", "next_attempt_at"), name="smtpx_delivery_due"),
+            models.Index(fields=("status", "lease_expires_at"), name="smtpx_delivery_lease"),
+            models.Index(fields=("lease_token",), name="smtpx_delivery_token"),
+            models.Index(fields=("recipient",), name="smtpx_delivery_recipient"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.recipient}: {self.get_status_display()}"
+
+
+class Attempt(models.Model):
+    """One try of one delivery, as it went."""
+
+    class Outcome(models.TextChoices):
+        SENT = "sent", _("sent")
+        DEFERRED = "deferred", _("deferred")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("unknown")
+
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery")
+    )
+    number = models.PositiveIntegerField(_("number"))
+    started_at = models.DateTimeField(_("started at"))
+    duration = models.FloatField(_("duration"), default=0.0, help_text=_("Seconds."))
+    outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
+    category = models.CharField(_("category"), max_length=24, choices=Category.choices)
+    action = models.CharField(_("action"), max_length=9, choices=Action.choices)
+    phase = models.CharField(_("phase"), max_length=8, choices=Phase.choices, blank=True)
+    command = models.CharField(_("command"), max_length=16, blank=True)
+    code = models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
+    enhanced_code = models.CharField(_("enhanced code"), max_length=11, blank=True)
+    reply = models.TextField(_("reply"), blank=True)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    ip = models.CharField(_("IP address"), max_length=45, blank=True)
+    port = models.PositiveIntegerField(_("port"), null=True, blank=True)
+    tls = models.CharField(_("TLS"), max_length=100, blank=True)
+    tls_verified_by = models.CharField(_("TLS verified by"), max_length=4, blank=True)
+    transcript = models.TextField(_("transcript"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        constraints = (
+            models.UniqueConstraint(fields=("delivery", "number"), name="smtpx_attempt_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.outcome} ({self.category})"
+
+
+class Route(models.Model):
+    """The live state of a mailer, of one of its hosts, or of one destination domain under it."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        PAUSED = "paused", _("paused")
+        HELD = "held", _("held")
+
+    mailer = models.CharField(_("mailer"), max_length=100)
+    host = models.CharField(_("host"), max_length=191, blank=True)
+    domain = models.CharField(_("domain"), max_length=191, blank=True)
+    state = models.CharField(_("state"), max_length=6, choices=State.choices, default=State.OPEN)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.TextField(_("reason"), blank=True)
+    category = models.CharField(_("category"), max_length=24, choices=Category.choices, blank=True)
+    consecutive_failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
+    credential_mac = models.CharField(_("refused credential"), max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+        constraints = (
+            models.UniqueConstraint(fields=("mailer", "host", "domain"), name="smtpx_route_key"),
+        )
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.mailer, self.host, self.domain) if part)
+
+
+class Slot(models.Model):
+    """One of a mailer's connections; whoever holds its lease may have one open."""
+
+    mailer = models.CharField(_("mailer"), max_length=100)
+    number = models.PositiveIntegerField(_("number"))
+    token = models.UUIDField(_("token"), null=True)
+    expires_at = models.DateTimeField(_("expires at"))
+    owner = models.CharField(_("process"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("connection slot")
+        verbose_name_plural = _("connection slots")
+        constraints = (
+            models.UniqueConstraint(fields=("mailer", "number"), name="smtpx_slot_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.mailer} #{self.number}"
+
+
+class Turn(models.Model):
+    """When a periodic job last ran; whoever moves the time forward runs it."""
+
+    name = models.CharField(_("name"), max_length=50, primary_key=True)
+    taken_at = models.DateTimeField(_("taken at"))
+
+    class Meta:
+        verbose_name = _("turn")
+        verbose_name_plural = _("turns")
+
+    def __str__(self) -> str:
+        return self.name

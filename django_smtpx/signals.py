@@ -1,0 +1,59 @@
+"""What is told after an outcome is committed; a receiver that raises harms nothing.
+
+``message_queued`` is sent once for each stored message (sender
+:class:`~django_smtpx.models.Message`, ``message``). The others are sent for each
+attempt (sender :class:`~django_smtpx.models.Delivery`, ``delivery`` and
+``attempt``), named after its outcome. ``attempt`` is None where a delivery
+ended without one: its ``expires_at`` had passed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.dispatch import Signal
+
+from django_smtpx.models import Attempt, Delivery, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+message_queued = Signal()
+delivery_sent = Signal()
+delivery_deferred = Signal()
+delivery_failed = Signal()
+delivery_unknown = Signal()
+
+logger = logging.getLogger("django_smtpx.signals")
+
+_BY_OUTCOME = {
+    Attempt.Outcome.SENT.value: delivery_sent,
+    Attempt.Outcome.DEFERRED.value: delivery_deferred,
+    Attempt.Outcome.FAILED.value: delivery_failed,
+    Attempt.Outcome.UNKNOWN.value: delivery_unknown,
+}
+
+
+def tell_queued(messages: Iterable[Message]) -> None:
+    """Send ``message_queued`` for each message."""
+    if message_queued.receivers:
+        for message in messages:
+            _send(message_queued, Message, message=message)
+
+
+def tell_outcome(delivery: Delivery, attempt: Attempt | None) -> None:
+    """Send the signal of the attempt's outcome; without an attempt the delivery failed."""
+    outcome = attempt.outcome if attempt is not None else Attempt.Outcome.FAILED.value
+    _send(_BY_OUTCOME[outcome], Delivery, delivery=delivery, attempt=attempt)
+
+
+def anyone_listens() -> bool:
+    """Say whether any outcome signal has a receiver, so that rows need not be loaded for none."""
+    return any(signal.receivers for signal in _BY_OUTCOME.values())
+
+
+def _send(signal: Signal, sender: type, **kwargs: object) -> None:
+    for receiver, response in signal.send_robust(sender, **kwargs):
+        if isinstance(response, Exception):
+            logger.error("A receiver of a mail signal raised: %r", receiver, exc_info=response)

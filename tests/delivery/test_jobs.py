@@ -1,0 +1,151 @@
+"""Claimed rows as jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from django_smtpx.delivery.jobs import (
+    Job,
+    book,
+    book_failure,
+    book_purged,
+    jobs_of,
+    kept,
+    rows_of_jobs,
+)
+from django_smtpx.ledger import Row
+from django_smtpx.mailer import Mailer
+from django_smtpx.smtp import ConnectError, Outcome
+from tests.factories import result
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MAILER = Mailer(name="default", hosts=())
+UNREACHABLE = ConnectError("Connection refused", host="mx", ip="192.0.2.1", category="unreachable")
+
+
+def row(pk, message=1, mode="queue"):
+    """Return a claimed row."""
+    return Row(
+        pk=pk,
+        message=message,
+        recipient=f"{pk}@example.com",
+        envelope_sender="from@example.com",
+        size=10,
+        mailer="default",
+        mode=mode,
+        attempts=0,
+        step=0,
+        unknowns=0,
+        leases_lost=0,
+        marked=True,
+        age_from=NOW,
+        expires_at=None,
+    )
+
+
+def test_recipients_of_a_message_share_a_transaction():
+    """Rows come message by message, and leave as one job each."""
+    jobs = jobs_of([row(1), row(2), row(3, message=2)])
+    assert [len(job.rows) for job in jobs] == [2, 1]
+    assert [job.message for job in jobs] == [1, 2]
+    assert [r.pk for r in rows_of_jobs(jobs)] == [1, 2, 3]
+
+
+def test_no_more_recipients_than_every_server_must_take():
+    """A message to many people goes in several transactions."""
+    jobs = jobs_of([row(n) for n in range(250)])
+    assert [len(job.rows) for job in jobs] == [100, 100, 50]
+
+
+def test_an_envelope_is_its_job():
+    """The envelope carries the job, so that its outcome finds the rows again."""
+    job = Job((row(1), row(2)))
+    envelope = job.envelope(b"content")
+    assert envelope.recipients == ("1@example.com", "2@example.com")
+    assert envelope.sender == "from@example.com"
+    assert envelope.ident is job
+
+
+def test_each_recipient_is_decided_about():
+    """One outcome per row, in order."""
+    job = Job((row(1), row(2)))
+    outcome = Outcome(
+        job.envelope(b"x"), (result("1@example.com"), result("2@example.com", "failed")), 0.5, "T"
+    )
+    first, second = book(outcome, job, MAILER, NOW, lambda: 0.5)
+    assert (first.decision.status, first.transcript, first.duration) == ("sent", "", 0.5)
+    assert (second.decision.status, second.transcript) == ("failed", "T")
+
+
+def test_in_now_mode_a_deferral_is_the_end():
+    """Nothing of now mode is tried again."""
+    job = Job((row(1, mode="now"),))
+    outcome = Outcome(job.envelope(b"x"), (result("1@example.com", "deferred"),))
+    (only,) = book(outcome, job, MAILER, NOW, lambda: 0.5)
+    assert (only.decision.status, only.decision.next_attempt_at) == ("failed", None)
+
+
+def test_a_failed_session_parks():
+    """No step is lost, the row rests with its mailer, and the reason is readable."""
+    until = NOW + timedelta(minutes=1)
+    (only,) = book_failure(Job((row(1),)), UNREACHABLE, MAILER, NOW, until)
+    assert only.park
+    assert (only.decision.status, only.decision.next_attempt_at, only.decision.step) == (
+        "deferred",
+        until,
+        0,
+    )
+    assert only.result.reply == "Connection refused"
+    assert (only.result.category, only.result.host, only.result.ip) == (
+        "unreachable",
+        "mx",
+        "192.0.2.1",
+    )
+
+
+def test_a_failed_session_in_now_mode_is_failed():
+    """In now mode it is final, and rests nowhere."""
+    (only,) = book_failure(Job((row(1, mode="now"),)), UNREACHABLE, MAILER, NOW, None)
+    assert (only.decision.status, only.park) == ("failed", False)
+
+
+def test_a_servers_words_are_kept_as_they_are():
+    """Where the server said something, the reply is its text alone."""
+    error = ConnectError("long sentence", code=554, reply="No", category="other_permanent")
+    (only,) = book_failure(Job((row(1),)), error, MAILER, NOW, NOW)
+    assert (only.result.code, only.result.reply) == (554, "No")
+
+
+def test_purged_content_fails():
+    """Nobody can send what is not there any more."""
+    (only,) = book_purged(Job((row(1),)), NOW)
+    assert only.decision.status == "failed"
+    assert "purged" in only.result.reply
+
+
+def test_a_noted_attempt_counts():
+    """After a host that failed, the next attempt has the next number."""
+    assert Job((row(1),)).tried_once_more().rows[0].attempts == 1
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_split_only_where_someone_was_accepted(accepted):
+    """A new transaction at once is for those that others made room for."""
+    job = Job((row(1), row(2)))
+    split = {"outcome": "deferred", "category": "too_many_recipients", "action": "split"}
+    first = result("1@example.com") if accepted else result("1@example.com", **split)
+    outcome = Outcome(job.envelope(b"x"), (first, result("2@example.com", **split)))
+    second = book(outcome, job, MAILER, NOW, lambda: 0.5)[1]
+    assert (second.decision.next_attempt_at == NOW) is accepted
+    assert second.decision.step == (0 if accepted else 1)
+
+
+def test_transcripts_of_success_are_kept_when_asked():
+    """The mailer's transcript option decides."""
+    from dataclasses import replace
+
+    sent = result("a")
+    assert kept("T", sent, MAILER) == ""
+    assert kept("T", sent, replace(MAILER, transcript="always")) == "T"

@@ -1,0 +1,83 @@
+"""Time, as leases know it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from django_smtpx.ledger.clock import Lease, _aware, boottime, database_now
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def lease_at(clock, seconds=300.0):
+    """Return a lease that began at NOW, by a clock of ours."""
+    lease = Lease.begin(seconds, NOW)
+    lease.clock = lambda: lease.read_boottime + clock[0]
+    return lease
+
+
+@pytest.mark.django_db
+def test_the_databases_clock_is_utc():
+    """Whatever the session's time zone, the time is aware and in UTC."""
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET time_zone = '+05:00'")
+    said = database_now("default")
+    assert said.tzinfo is UTC
+    assert abs(said - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-03-01 12:00:00.000",
+        datetime(2026, 3, 1, 12),
+        NOW,
+        NOW.astimezone(tz=None),
+    ],
+)
+def test_each_databases_way_of_saying_it(value):
+    """Text, naive and aware times all come out aware, in UTC."""
+    assert _aware(value) == NOW
+
+
+def test_the_clock_counts_suspends():
+    """The process's clock is CLOCK_BOOTTIME where the system has it."""
+    assert abs(boottime() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1
+
+
+def test_a_lease_holds_with_a_margin():
+    """It is not used up to its last second."""
+    clock = [0.0]
+    lease = lease_at(clock)
+    clock[0] = 269.0
+    assert lease.valid()
+    clock[0] = 271.0
+    assert not lease.valid()
+
+
+def test_a_short_lease_has_a_short_margin():
+    """The margin is a tenth of a lease that is shorter than five minutes."""
+    clock = [8.9]
+    assert lease_at(clock, 10.0).valid()
+    clock[0] = 9.1
+    assert not lease_at(clock, 10.0).valid()
+
+
+def test_a_lease_tells_the_databases_time():
+    """Time goes on from what the database said, without asking it again."""
+    clock = [42.0]
+    assert lease_at(clock).now() == NOW + timedelta(seconds=42)
+    assert lease_at(clock).renewed_until() == NOW + timedelta(seconds=342)
+
+
+def test_renewing_counts_from_before_the_question():
+    """The new end is counted from before the statement, so it is never later than the row's."""
+    clock = [100.0]
+    lease = lease_at(clock)
+    lease.renew(lease.read_boottime + 90)
+    assert lease.ends == lease.read_boottime + 390
