@@ -16,7 +16,7 @@
    for a few seconds under the pool's reaper, for the next drain.
 """
 
-from django_smtpx.delivery.drain import Drain, drain
+from django_smtpx.delivery.draining import Drain, drain
 from django_smtpx.delivery.idle import purge, run_until_idle, sweep
 from django_smtpx.delivery.immediate import deliver_now
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
 from django_smtpx.config import content_retention, log_retention, mailers, sweep_interval
-from django_smtpx.delivery.drain import drain
+from django_smtpx.delivery.draining import drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

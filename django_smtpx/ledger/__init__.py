@@ -7,12 +7,12 @@ held. Conservation holds at every moment: stored = sent + failed + cancelled +
 suppressed + unknown + still waiting, per recipient, of rows not purged.
 """
 
-from django_smtpx.ledger.claim import claim, contents, mark, now, release, renew, rows_of
+from django_smtpx.ledger.claiming import claim, contents, mark, now, release, renew, rows_of
 from django_smtpx.ledger.clock import Lease
-from django_smtpx.ledger.now import resume_now, store_now
+from django_smtpx.ledger.immediate import resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
-from django_smtpx.ledger.settle import note, settle
-from django_smtpx.ledger.store import Stored, find, store
+from django_smtpx.ledger.settling import note, settle
+from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.upkeep import (
     expire,
     park,

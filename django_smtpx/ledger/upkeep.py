@@ -15,7 +15,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet, V
 
 from django_smtpx import signals
 from django_smtpx.config import mailers
-from django_smtpx.ledger.claim import WAITING
+from django_smtpx.ledger.claiming import WAITING
 from django_smtpx.ledger.rows import (
     ROW_FIELDS,
     Row,
@@ -24,7 +24,7 @@ from django_smtpx.ledger.rows import (
     patiently,
     update_some,
 )
-from django_smtpx.ledger.settle import finish_messages
+from django_smtpx.ledger.settling import finish_messages
 from django_smtpx.models import Action, Attempt, Category, Content, Delivery, Message, Turn
 from django_smtpx.retry import Decision, decide, decide_now
 from django_smtpx.smtp import Result

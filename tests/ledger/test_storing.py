@@ -45,7 +45,7 @@ def test_send_at_in_the_past_is_ready():
     assert row.lane == Delivery.Lane.READY
 
 
-@pytest.mark.parametrize("count", [1, 50])
+@pytest.mark.parametrize("count", [1, 20])
 def test_the_number_of_statements_does_not_grow_with_the_mails(
     count, django_assert_max_num_queries
 ):

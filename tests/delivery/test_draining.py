@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
-from django_smtpx.delivery import drain as drain_module
+from django_smtpx.delivery import draining as drain_module
 from django_smtpx.models import Attempt, Delivery, Message, Route, Slot
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_smtpx.ledger.claim import rows_of
+from django_smtpx.ledger.claiming import rows_of
 from django_smtpx.ledger.clock import Lease, database_now
 from django_smtpx.ledger.rows import Row, atomically, database
-from django_smtpx.ledger.store import store
+from django_smtpx.ledger.storing import store
 from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
     from django_smtpx.compose import Composed
-    from django_smtpx.ledger.store import Stored
+    from django_smtpx.ledger.storing import Stored
 
 Status = Delivery.Status
 Lane = Delivery.Lane
