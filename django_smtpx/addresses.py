@@ -1,4 +1,4 @@
-"""One email address as an envelope carries it: pure, and strict about what could break out of it."""
+"""One email address as an envelope carries it: pure, and strict about what could break out."""
 
 from __future__ import annotations
 
@@ -61,8 +61,10 @@ def a_labels(domain: str) -> str:
 
 
 def same_mailbox_key(address: str) -> str:
-    """Return what two spellings of one mailbox share: the domain is case-blind, the local part is
-    not (RFC 5321 section 2.4)."""
+    """Return what two spellings of one mailbox share.
+
+    The domain is case-blind, the local part is not (RFC 5321 section 2.4).
+    """
     local, at, domain = address.rpartition("@")
     return f"{local}{at}{domain.lower()}" if at else address
 

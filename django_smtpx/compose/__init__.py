@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from django.core.mail import EmailMessage
 
-    from django_smtpx.mailer import Mailer
+    from django_smtpx.config import Mailer
 
 __all__ = ["Composed", "compose"]
 

@@ -105,16 +105,19 @@ def _refuse_lone_surrogates(text: str) -> None:
 
 
 def _composed(email_message: EmailMessage) -> Tree:
+    cls: Any = type(email_message)
     try:
-        if _takes_policy(type(email_message)):
-            return email_message.message(policy=_COMPOSING)
-        return email_message.message()
+        if _takes_policy(cls):
+            tree: Tree = email_message.message(policy=_COMPOSING)
+        else:
+            tree = email_message.message()
+        return tree
     except MessageError as error:
         raise ValueError(f"The message cannot be composed: {error}") from error
 
 
 @lru_cache(maxsize=128)
-def _takes_policy(cls: type[EmailMessage]) -> bool:
+def _takes_policy(cls: Any) -> bool:
     """Whether message() takes a policy: since Django 6.0, but for overrides of older make."""
     if django.VERSION < (6, 0):
         return False
@@ -149,9 +152,12 @@ def _supplied(email_message: EmailMessage) -> Iterator[int]:
     for attachment in email_message.attachments or ():
         if isinstance(attachment, email.message.Message):
             yield id(attachment)
-        elif isinstance(attachment, tuple) and len(attachment) > 1:
-            if isinstance(attachment[1], email.message.Message):
-                yield id(attachment[1])
+        else:
+            yield from map(id, _messages(attachment))
+
+
+def _messages(attachment: Sequence[Any]) -> list[Tree]:
+    return [one for one in attachment if isinstance(one, email.message.Message)]
 
 
 def _flat(tree: Tree) -> bytes:

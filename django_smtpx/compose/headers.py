@@ -60,9 +60,11 @@ class WirePolicy(EmailPolicy):
     """How a message is written: parts as they are, header lines by :func:`fold`."""
 
     def fold(self, name: str, value: Any) -> str:
+        """Return the header's lines."""
         return fold(name, value) + "\r\n"
 
     def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return the header's lines in UTF-8, which is ASCII for all but what needs SMTPUTF8."""
         return self.fold(name, value).encode()
 
 
@@ -175,15 +177,16 @@ def _folded(name: str, text: str, limit: int) -> str:
     line = f"{name}: {text}"
     if len(line) <= limit or "\r\n" in text:
         return line
-    lines, current, end = [], f"{name}:", 0
-    for match in _WORD.finditer(" " + text):
-        word, end = match[0], match.end()
-        if lines or current != f"{name}:":
-            if len(current) + len(word) > limit:
-                lines.append(current)
-                current = ""
+    words = _WORD.findall(" " + text)
+    blanks_behind = (" " + text)[sum(map(len, words)) :]
+    lines: list[str] = []
+    current = f"{name}:" + "".join(words[:1])
+    for word in words[1:]:
+        if len(current) + len(word) > limit:
+            lines.append(current)
+            current = ""
         current += word
-    lines.append(current + (" " + text)[end:])
+    lines.append(current + blanks_behind)
     return "\r\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import copy
 import re
 from email import quoprimime
 from email.message import Message, MIMEPart
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import django
 
@@ -52,24 +52,24 @@ def mend(part: Part, theirs: Collection[int], *, ours: bool = True) -> Part:
     if part.get_content_maintype() == "message" and part.get_content_subtype() != "rfc822":
         return part
     enclosed = part.get_content_type() == "message/rfc822"
-    children = part.get_payload()
+    children: Any = part.get_payload()
     mended = [
         mend(child, theirs, ours=ours and (not enclosed or _is_nested_by_django(child)))
         for child in children
     ]
     if any(new is not old for new, old in zip(mended, children, strict=True)):
         part = _copy(part)
-        part.set_payload(mended)
+        part.set_payload(cast("Any", mended))
     return _labelled(part) if ours else part
 
 
 def _is_nested_by_django(part: Part) -> bool:
-    """Since 6.0 Django composes what it nests in 7 bits anyhow, and what else is there was given."""
+    """Since 6.0 Django composes what it nests in 7 bits, and what else is there was given."""
     return django.VERSION < (6, 0) and _is_ours(part)
 
 
 def _labelled(part: Part) -> Part:
-    """Return a container of ours with the label that its contents ask for (RFC 2045 section 6.4)."""
+    """Return a container of ours with the label that its contents ask for (RFC 2045 6.4)."""
     label = str(part.get(_CTE, "7bit")).strip().lower()
     wanted = "8bit" if _holds_8bit(part) else "7bit"
     return part if label == wanted else _with_encoding(part, wanted)
@@ -77,20 +77,21 @@ def _labelled(part: Part) -> Part:
 
 def _holds_8bit(part: Part) -> bool:
     if part.is_multipart():
-        return any(_holds_8bit(child) for child in part.get_payload())
-    payload = part._payload
+        children: Any = part.get_payload()
+        return any(map(_holds_8bit, children))
+    payload = _raw_payload(part)
     return isinstance(payload, str) and not payload.isascii()
 
 
 def _mend_leaf(part: Part, *, ours: bool) -> Part:
-    payload = part._payload
+    payload = _raw_payload(part)
     if not isinstance(payload, str):
         return part
     encoding = str(part.get(_CTE, "")).strip().lower()
     if encoding in _ENCODED:
         if _fits(payload):
             return part
-        return _encoded(part, part.get_payload(decode=True), encoding)
+        return _encoded(part, cast("bytes", part.get_payload(decode=True)), encoding)
     if encoding not in _UNENCODED:
         return part
     foreign = ours and not payload.isascii()
@@ -150,6 +151,11 @@ def _with_encoding(part: Part, encoding: str) -> Part:
 
 def _copy(part: Part) -> Part:
     """Return a copy with headers of its own; the payload is shared until it is set."""
-    new = copy.copy(part)
-    new._headers = list(part._headers)
-    return new
+    new: Any = copy.copy(part)
+    new._headers = list(new._headers)
+    return cast("Part", new)
+
+
+def _raw_payload(part: Any) -> Any:
+    """Return the payload as it is kept: get_payload() would decode bytes above 127."""
+    return part._payload

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.utils.functional import Promise
 from django.utils.timezone import is_aware
@@ -24,14 +24,14 @@ def read(message: object, *, mode: str, now: datetime) -> dict[str, Any]:
     send_at = _moment(message, "send_at")
     expires_at = _moment(message, "expires_at")
     if send_at is not None and mode == "now":
-        raise ValueError(
+        _refuse(
             f"send_at is {send_at!r}, but this mailer delivers at once (mode='now'). "
             "Send through a mailer with mode='queue', or leave send_at out."
         )
     if expires_at is not None and expires_at <= now:
-        raise ValueError(f"expires_at is {expires_at!r}, which has passed. Set a time to come.")
+        _refuse(f"expires_at is {expires_at!r}, which has passed. Set a time to come.")
     if send_at is not None and expires_at is not None and send_at >= expires_at:
-        raise ValueError(
+        _refuse(
             f"send_at ({send_at!r}) is not before expires_at ({expires_at!r}). Nothing would ever "
             "be sent: set a later expires_at."
         )
@@ -52,9 +52,9 @@ def _moment(message: object, name: str) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime):
-        raise ValueError(f"{name} must be a datetime with a time zone, not {value!r}.")
+        _refuse(f"{name} must be a datetime with a time zone, not {value!r}.")
     if not is_aware(value):
-        raise ValueError(
+        _refuse(
             f"{name} is {value!r}, which has no time zone. Use django.utils.timezone.now(), "
             "or make_aware()."
         )
@@ -66,9 +66,9 @@ def _priority(message: object) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"priority must be an int (higher goes first), not {value!r}.")
+        _refuse(f"priority must be an int (higher goes first), not {value!r}.")
     if not -_PRIORITY_LIMIT <= value < _PRIORITY_LIMIT:
-        raise ValueError(f"priority is {value!r}, which does not fit into 32 bits.")
+        _refuse(f"priority is {value!r}, which does not fit into 32 bits.")
     return value
 
 
@@ -77,10 +77,10 @@ def _tags(message: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"tags must be a list of strings, not {value!r}.")
+        _refuse(f"tags must be a list of strings, not {value!r}.")
     for tag in value:
         if not isinstance(tag, (str, Promise)):
-            raise ValueError(f"tags must hold strings alone, not {tag!r}.")
+            _refuse(f"tags must hold strings alone, not {tag!r}.")
     return [_storable("tags", str(tag)) for tag in value]
 
 
@@ -89,12 +89,12 @@ def _metadata(message: object) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ValueError(f"metadata must be a dict that JSON can hold, not {value!r}.")
+        _refuse(f"metadata must be a dict that JSON can hold, not {value!r}.")
     try:
         copied: dict[str, Any] = _json("metadata", value)
         json.dumps(copied, allow_nan=False)
     except (TypeError, RecursionError) as error:
-        raise ValueError(f"metadata must be a dict that JSON can hold: {error}.") from error
+        _refuse(f"metadata must be a dict that JSON can hold: {error}.")
     return copied
 
 
@@ -103,7 +103,7 @@ def _json(path: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"{path} has the key {key!r}: JSON has strings for keys alone.")
+                _refuse(f"{path} has the key {key!r}: JSON has strings for keys alone.")
         return {
             _storable(path, str(key)): _json(f"{path}[{key!r}]", one) for key, one in value.items()
         }
@@ -115,9 +115,9 @@ def _json(path: str, value: Any) -> Any:
         return value
     if isinstance(value, float):
         if value - value != 0:
-            raise ValueError(f"{path} is {value!r}, which JSON cannot hold.")
+            _refuse(f"{path} is {value!r}, which JSON cannot hold.")
         return value
-    raise ValueError(f"{path} is {value!r}, which JSON cannot hold. Turn it into a string.")
+    return _refuse(f"{path} is {value!r}, which JSON cannot hold. Turn it into a string.")
 
 
 def _key(message: object) -> str | None:
@@ -125,7 +125,7 @@ def _key(message: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= _KEY_LENGTH:
-        raise ValueError(
+        _refuse(
             f"idempotency_key must be a string of 1 to {_KEY_LENGTH} characters, not {value!r}."
         )
     return _storable("idempotency_key", str(value))
@@ -136,16 +136,16 @@ def _mailer(message: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value:
-        raise ValueError(f"mailer must be the name of a configured mailer, not {value!r}.")
+        _refuse(f"mailer must be the name of a configured mailer, not {value!r}.")
     return str(value)
 
 
 def _refuse_require_tls(message: object) -> None:
     value = getattr(message, "require_tls", None)
     if value is not None and not isinstance(value, bool):
-        raise ValueError(f"require_tls must be True or False, not {value!r}.")
+        _refuse(f"require_tls must be True or False, not {value!r}.")
     if value:
-        raise ValueError(
+        _refuse(
             "require_tls=True is not supported yet by this version. Leave it out, "
             "or use a mailer with security='starttls' or 'implicit'."
         )
@@ -153,5 +153,9 @@ def _refuse_require_tls(message: object) -> None:
 
 def _storable(name: str, text: str) -> str:
     if _UNSTORABLE.search(text):
-        raise ValueError(f"{name} holds a NUL or a lone surrogate, which no database takes: {text!r}.")
+        _refuse(f"{name} holds a NUL or a lone surrogate, which no database takes: {text!r}.")
     return text
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)

@@ -59,10 +59,8 @@ def integer(low: int, high: int) -> Callable[[str, Any], int]:
 
     def read(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise BadOption(
-                f"{key} must be a whole number (int), not {value!r}"
-                f"{': write it without quotes, or through int()' if isinstance(value, str) else ''}."
-            )
+            mend = ": write it without quotes, or through int()" if isinstance(value, str) else ""
+            raise BadOption(f"{key} must be a whole number (int), not {value!r}{mend}.")
         if not low <= value <= high:
             raise BadOption(f"{key} must be from {low} to {high}, not {value!r}.")
         return value
@@ -239,15 +237,11 @@ def addresses(key: str, value: Any) -> tuple[str, ...]:
             "leave it out (or set None) to send to the real recipients."
         )
     try:
-        return tuple(dict.fromkeys(addr_spec(_string(one)) for one in given))
+        return tuple(dict.fromkeys(addr_spec(text(key, one)) for one in given))
+    except BadOption:
+        raise
     except ValueError as error:
         raise BadOption(f"{key}: {error}") from None
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no string.")
-    return value
 
 
 def mapping(key: str, value: Any) -> Mapping[str, Any]:

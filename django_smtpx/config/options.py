@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx import option_values as values
+from django_smtpx.config import values
+from django_smtpx.config.values import BadOption
 from django_smtpx.mailer import Mailer
-from django_smtpx.option_values import BadOption
 from django_smtpx.smtp.options import (
     IMPLICIT_TLS_PORT,
     Credential,

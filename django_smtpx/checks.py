@@ -1,0 +1,233 @@
+r"""System checks: what would fail, or surprise, at the first mail, told at the first command.
+
+=================== ==========================================================================
+id                  tells that
+=================== ==========================================================================
+django_smtpx.E001   a mailer cannot be used as it is configured
+django_smtpx.E002   a setting of this package is not supported yet
+django_smtpx.E003   a setting of this package has a value that it cannot have
+django_smtpx.W001   the outbox is in an SQLite database without WAL or IMMEDIATE transactions
+django_smtpx.W002   credentials may be sent in clear (``check --deploy``)
+django_smtpx.W003   the server's certificate is not verified
+django_smtpx.W004   ``redirect_to`` is in use, and DEBUG is False
+django_smtpx.W005   there is a user name without a password, or the other way round
+django_smtpx.W006   EMAIL_PORT is not set, and TLS changes its default
+django_smtpx.W007   a setting that no mailer reads (SMTPX_MAILERS beside MAILERS, or MAILERS before
+                    Django 6.1)
+django_smtpx.W008   a setting begins with SMTPX\\_, and this package does not know it
+=================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+
+from django_smtpx.config import Mailer, mailer_errors, mailers, named, settings, site, sources
+from django_smtpx.config.values import did_you_mean
+from django_smtpx.models import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TAG = "mail"
+
+_DJANGO_PORT = 25
+
+_SQLITE_HINT = (
+    "Add to DATABASES[{alias!r}]: 'OPTIONS': {{'transaction_mode': 'IMMEDIATE', 'timeout': 20, "
+    "'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'}}."
+)
+
+
+@register(TAG)
+def check_mailers(**_kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with each mailer."""
+    try:
+        errors = mailer_errors()
+    except ImproperlyConfigured as error:
+        return [_invalid(str(error), "SMTPX_MAILERS")]
+    return [_invalid(str(error), name) for name, error in errors.items()]
+
+
+@register(TAG)
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with the settings of the whole site."""
+    return [*_unsupported(), *_out_of_range(), *_unread(), *_unknown()]
+
+
+@register(TAG)
+def check_database(**_kwargs: Any) -> list[CheckMessage]:
+    """Return how an SQLite database would make senders and workers wait for each other."""
+    alias = router.db_for_write(Message)
+    connection = connections[alias]
+    if connection.vendor != "sqlite" or not _usable_mailers():
+        return []
+    if connection.is_in_memory_db():  # type: ignore[attr-defined]
+        return []
+    options = connection.settings_dict.get("OPTIONS", {})
+    missing = []
+    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        missing.append("transaction_mode is not 'IMMEDIATE'")
+    if "wal" not in str(options.get("init_command", "")).lower():
+        missing.append("init_command does not set journal_mode=WAL")
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"The outbox is in the SQLite database {alias!r}, and {' and '.join(missing)}: "
+            "requests and workers that write at the same time can fail with 'database is locked'.",
+            hint=_SQLITE_HINT.format(alias=alias),
+            id="django_smtpx.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_plaintext_auth(**_kwargs: Any) -> list[CheckMessage]:
+    """Return which mailers may send their credentials in clear."""
+    return [
+        Warning(
+            f"The mailer {name!r} sends its credentials in clear where the server has no TLS "
+            "(allow_plaintext_auth=True).",
+            hint="Remove 'allow_plaintext_auth', unless the server is on this machine.",
+            id="django_smtpx.W002",
+        )
+        for name, mailer in _usable_mailers().items()
+        if any(host.allow_plaintext_auth and host.credential for host in mailer.hosts)
+    ]
+
+
+@register(Tags.security)
+def check_verify(**_kwargs: Any) -> list[CheckMessage]:
+    """Return which mailers take any certificate."""
+    return [
+        Warning(
+            f"The mailer {name!r} does not verify the server's certificate (verify=False): "
+            "whoever is in between can read its mail and its credentials.",
+            hint="Set 'ca_file' to the certificate of your own authority, and remove 'verify'.",
+            id="django_smtpx.W003",
+        )
+        for name, mailer in _usable_mailers().items()
+        if not all(host.verify for host in mailer.hosts)
+    ]
+
+
+@register(TAG)
+def check_redirect(**_kwargs: Any) -> list[CheckMessage]:
+    """Return which mailers reach no real recipient, though this is no development site."""
+    if settings.raw("DEBUG", False):
+        return []
+    return [
+        Warning(
+            f"The mailer {name!r} sends all mail to {', '.join(mailer.redirect_to)} "
+            "(redirect_to), and DEBUG is False.",
+            hint="Remove 'redirect_to' if this is the real site; silence this check on staging.",
+            id="django_smtpx.W004",
+        )
+        for name, mailer in _usable_mailers().items()
+        if mailer.redirect_to
+    ]
+
+
+@register(TAG)
+def check_half_credentials(**_kwargs: Any) -> list[CheckMessage]:
+    """Return which mailers will not log in, though somebody seems to have meant it."""
+    return [
+        Warning(
+            f"The mailer {name!r} has {given} without {missing}, so it will not log in.",
+            hint="Set both, or none.",
+            id="django_smtpx.W005",
+        )
+        for name in _usable_mailers()
+        for given, missing in named.half_credentials(name)
+    ]
+
+
+@register(TAG)
+def check_default_port(**_kwargs: Any) -> list[CheckMessage]:
+    """Return that leaving EMAIL_PORT out means another port here than with Django's own backend."""
+    mailer = _usable_mailers().get(sources.DEFAULT)
+    if mailer is None or not named.port_follows_email_settings():
+        return []
+    port = mailer.hosts[0].port
+    if port == _DJANGO_PORT:
+        return []
+    return [
+        Warning(
+            f"EMAIL_PORT is not set. With TLS switched on this package connects to port {port}; "
+            f"Django's own backend would to {_DJANGO_PORT}.",
+            hint=f"Set EMAIL_PORT = {port} (or {_DJANGO_PORT}, if that is the server's).",
+            id="django_smtpx.W006",
+        )
+    ]
+
+
+def _invalid(text: str, name: object) -> Error:
+    return Error(
+        text,
+        hint=f"Correct the options of {name!r}: no mail can be sent through it as it is.",
+        id="django_smtpx.E001",
+    )
+
+
+def _unsupported() -> Iterator[CheckMessage]:
+    for name in site.UNSUPPORTED_SETTINGS:
+        if settings.raw(name) is not None:
+            yield Error(
+                f"{name} is not supported yet by this version.",
+                hint=f"Remove {name}.",
+                id="django_smtpx.E002",
+            )
+
+
+def _out_of_range() -> Iterator[CheckMessage]:
+    for read in site.SITE_SETTINGS:
+        try:
+            read()
+        except ImproperlyConfigured as error:
+            yield Error(
+                str(error),
+                hint="Correct the setting, or remove it for its default.",
+                id="django_smtpx.E003",
+            )
+
+
+def _unread() -> Iterator[CheckMessage]:
+    own = settings.raw("SMTPX_MAILERS")
+    if settings.raw("MAILERS") is None:
+        return
+    if django.VERSION >= (6, 1):
+        if own is not None:
+            yield Warning(
+                "SMTPX_MAILERS is set, but nothing reads it beside MAILERS.",
+                hint="Move its entries to MAILERS, each with its BACKEND and its OPTIONS.",
+                id="django_smtpx.W007",
+            )
+    elif own is None:
+        yield Warning(
+            "MAILERS is set, but Django reads it from version 6.1 on.",
+            hint="Set EMAIL_BACKEND, and SMTPX_MAILERS with the same options.",
+            id="django_smtpx.W007",
+        )
+
+
+def _unknown() -> Iterator[CheckMessage]:
+    for name in settings.names("SMTPX_"):
+        if name not in site.KNOWN_SETTINGS:
+            yield Warning(
+                f"The setting {name} is unknown.{did_you_mean(name, site.KNOWN_SETTINGS)}",
+                hint=f"Known: {', '.join(sorted(site.KNOWN_SETTINGS))}.",
+                id="django_smtpx.W008",
+            )
+
+
+def _usable_mailers() -> dict[str, Mailer]:
+    try:
+        return dict(mailers())
+    except ImproperlyConfigured:
+        return {}  # check_mailers() tells

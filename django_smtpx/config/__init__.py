@@ -1,0 +1,29 @@
+"""THE reader of settings: they become frozen values here, late, and again when they change.
+
+Django 6.1 has ``MAILERS``; where it is set nothing else is read. Before that,
+and without it, there are ``SMTPX_MAILERS`` and Django's ``EMAIL_*`` for its
+``"default"``. ``settings`` reads, ``sources`` finds the mailers, ``options``
+and ``values`` judge what they say, ``named`` hands them out.
+"""
+
+from __future__ import annotations
+
+from django_smtpx.config.named import get_mailer, mailer_errors, mailer_from_kwargs, mailers
+from django_smtpx.config.site import content_retention, lease, log_retention, sweep_interval
+from django_smtpx.config.sources import BACKEND, DEFAULT
+from django_smtpx.mailer import Mailer, RetryPolicy
+
+__all__ = [
+    "BACKEND",
+    "DEFAULT",
+    "Mailer",
+    "RetryPolicy",
+    "content_retention",
+    "get_mailer",
+    "lease",
+    "log_retention",
+    "mailer_errors",
+    "mailer_from_kwargs",
+    "mailers",
+    "sweep_interval",
+]
