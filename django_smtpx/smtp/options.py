@@ -1,0 +1,95 @@
+"""How one server is to be spoken to, as frozen values without a secret in their repr."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+IMPLICIT_TLS_PORT = 465
+SUBMISSION_PORT = 587
+SMTP_PORT = 25
+
+
+class Security(StrEnum):
+    """How the connection becomes private; ``AUTO`` is resolved by :func:`resolve_security`."""
+
+    AUTO = "auto"
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    OPPORTUNISTIC = "opportunistic"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user name and its password; neither is part of the repr."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that makes two sessions with one server differ (and so the pool's key).
+
+    ``timeout`` bounds each command and ``eod_timeout`` the reply after the
+    content, both in seconds (RFC 5321 section 4.5.3.2). ``security`` is never
+    ``AUTO`` here. ``auth`` names the SASL mechanisms that may be used, best
+    first; empty means any that is known.
+    """
+
+    host: str
+    port: int
+    security: Security
+    verify: bool = True
+    ca_file: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    credential: Credential | None = None
+    auth: tuple[str, ...] = ()
+    allow_plaintext_auth: bool = False
+    helo: str = ""
+    source_address: str | None = None
+    timeout: float = 60.0
+    eod_timeout: float = 600.0
+    pipelining: bool = True
+    transcript: bool = True
+
+
+def resolve_security(
+    security: Security, port: int, *, credentials: bool, allow_plaintext_auth: bool
+) -> Security:
+    """Return what ``AUTO`` means on ``port``: 465 is implicit TLS (RFC 8314 section 3.3), and
+    587, or any port that credentials are sent to, requires STARTTLS.
+    """
+    if security is not Security.AUTO:
+        return security
+    if port == IMPLICIT_TLS_PORT:
+        return Security.IMPLICIT
+    if port == SUBMISSION_PORT or (credentials and not allow_plaintext_auth):
+        return Security.STARTTLS
+    return Security.OPPORTUNISTIC
+
+
+def default_port(security: Security) -> int:
+    """Return the port that goes with ``security``: 465, 587, else 25."""
+    if security is Security.IMPLICIT:
+        return IMPLICIT_TLS_PORT
+    if security is Security.STARTTLS:
+        return SUBMISSION_PORT
+    return SMTP_PORT
+
+
+def local_helo_name() -> str:
+    """Return the name to say in EHLO: the FQDN, or an address literal where there is none
+    (RFC 5321 section 4.1.4).
+    """
+    name = socket.getfqdn()
+    if "." in name and name.isascii():
+        return name
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        address = "127.0.0.1"
+    return f"[{address}]"

@@ -1,0 +1,122 @@
+"""The reader of replies: bytes in any split become whole replies, or an error (RFC 5321 4.2).
+
+Strict in what a reply is, and bounded in what it may cost. The one leniency is
+towards line ends: a bare LF ends a line too, and a few empty lines in front of
+a reply are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+
+from django_smtpx.smtp.errors import ProtocolError
+from django_smtpx.smtp.reply import Reply
+
+# Security limits: what a server may make us hold in memory for one reply.
+LINE_LIMIT = 12_288
+"""Bytes in one line; RFC 4954 section 4 lets an AUTH challenge be that long."""
+LINES_LIMIT = 512
+"""Lines in one reply."""
+TOTAL_LIMIT = 65_536
+"""Bytes in all lines of one reply."""
+EMPTY_LINES_LIMIT = 8
+"""Empty lines in front of one reply."""
+
+_SINGLE = re.compile(rb"([2-5][0-9][0-9]) ([ -~]{0,1000})\r\n")
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+class ReplyReader:
+    """Collects bytes, and gives whole replies.
+
+    After :class:`ProtocolError` was raised, what follows cannot be trusted and
+    the reader is not to be used any more.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._start = 0
+        self._code = 0
+        self._lines: list[str] = []
+        self._size = 0
+        self._empty = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes, in whatever pieces they come."""
+        if self._start < len(self._buffer):
+            data = self._buffer[self._start :] + data
+        self._buffer = data
+        self._start = 0
+
+    @property
+    def trailing(self) -> bytes:
+        """What has come and is not part of a reply that was given; "" between two replies."""
+        rest = self._buffer[self._start :]
+        if self._lines:
+            return b"%d-..." % self._code + rest
+        return rest
+
+    def next_reply(self) -> Reply | None:
+        """Return the next whole reply, or None when bytes are missing.
+
+        Raises :class:`ProtocolError` for what is not a reply, or is a larger one than allowed.
+        """
+        if not self._lines:
+            # The common case, at the speed of one match: a short line of plain ASCII.
+            match = _SINGLE.match(self._buffer, self._start)
+            if match is not None:
+                self._start = match.end()
+                self._empty = 0
+                return Reply(int(match[1]), (match[2].decode("ascii"),))
+        while True:
+            end = self._buffer.find(b"\n", self._start)
+            if end < 0:
+                if len(self._buffer) - self._start > LINE_LIMIT:
+                    raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
+                return None
+            line = self._buffer[self._start : end].removesuffix(b"\r")
+            self._start = end + 1
+            if self._line(line):
+                return self._finish()
+
+    def _line(self, line: bytes) -> bool:
+        """Take one line in; return whether it is the last one of its reply."""
+        if not line and not self._lines:
+            self._empty += 1
+            if self._empty > EMPTY_LINES_LIMIT:
+                raise ProtocolError("Nothing but empty lines came instead of a reply.")
+            return False
+        if len(line) > LINE_LIMIT:
+            raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ProtocolError(f"This is not an SMTP reply: {_shown(line)}")
+        code = int(match[1])
+        if self._lines and code != self._code:
+            raise ProtocolError(f"One reply has two codes, {self._code} and {code}.")
+        self._code = code
+        self._lines.append(_decode(match[3] or b""))
+        self._size += len(line)
+        if self._size > TOTAL_LIMIT or len(self._lines) > LINES_LIMIT:
+            raise ProtocolError(
+                f"A reply is longer than {LINES_LIMIT} lines or {TOTAL_LIMIT} bytes."
+            )
+        return match[2] != b"-"
+
+    def _finish(self) -> Reply:
+        reply = Reply(self._code, tuple(self._lines))
+        self._lines = []
+        self._size = 0
+        self._empty = 0
+        return reply
+
+
+def _decode(text: bytes) -> str:
+    """Return the text of a line; what is not UTF-8 stays visible, and controls do not act."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.decode("utf-8", "backslashreplace"))
+
+
+def _shown(line: bytes) -> str:
+    shown = repr(line[:80])[1:]
+    return shown if len(line) <= 80 else f"{shown}..."

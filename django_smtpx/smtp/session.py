@@ -1,0 +1,562 @@
+"""One connection with one server: it pumps bytes between the protocol and the transport.
+
+All waiting happens here, under one deadline for each reply, in slices that let
+the caller keep his leases.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from django_smtpx.smtp import commands, verdict
+from django_smtpx.smtp.deadline import Deadline
+from django_smtpx.smtp.envelope import Outcome
+from django_smtpx.smtp.errors import ServerDisconnected, ServerTimeout, SMTPError, TLSError
+from django_smtpx.smtp.options import Security, local_helo_name
+from django_smtpx.smtp.protocol import (
+    ContentWanted,
+    Ended,
+    HandshakeWanted,
+    Opened,
+)
+from django_smtpx.smtp.protocol import Protocol as Dialogue
+from django_smtpx.smtp.states import CONTENT
+from django_smtpx.smtp.transaction import Transaction, locate, unsent
+from django_smtpx.smtp.transcript import render
+from django_smtpx.smtp.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from django_smtpx.smtp.envelope import Envelope, Phase
+    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.protocol import Event
+    from django_smtpx.smtp.transaction import Facts
+    from django_smtpx.smtp.transcript import Entries
+
+CLEANUP_TIMEOUT = 5.0
+"""Seconds that the answer to RSET, behind a refusal, is waited for."""
+QUIT_TIMEOUT = 2.0
+"""Seconds that the answer to QUIT is waited for."""
+LINGER = 0.2
+"""Seconds that a server which ended the session is given to hang up."""
+WRITE_BLOCK = 65_536
+"""Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
+
+
+class Watch(Protocol):
+    """The caller's say while a session works.
+
+    ``interval`` is the longest silent wait, in seconds, between two calls of ``waiting``.
+    """
+
+    interval: float
+
+    def may_send(self, envelope: Envelope) -> bool:
+        """Whether the content may leave; asked right before its first byte does."""
+
+    def waiting(self, elapsed: float) -> None:
+        """Be told that one reply has been awaited for ``elapsed`` seconds."""
+
+
+class _NoWatch:
+    interval = math.inf
+
+    def may_send(self, envelope: Envelope) -> bool:
+        return True
+
+    def waiting(self, elapsed: float) -> None:
+        return
+
+
+_NO_WATCH = _NoWatch()
+
+
+class Session:
+    """An open session; made by :meth:`open`.
+
+    ``transactions`` counts those done on this connection, ``failure`` is what
+    ended it. ``interrupted`` is the outcome of the transaction that was under
+    way when an exception from outside stopped :meth:`transact`, if that can
+    have delivered it. ``tag`` is the caller's own. ``opened_at`` is a
+    monotonic time. A session is one thread's at a time.
+    """
+
+    def __init__(self, options: Options, transport: Transport, watch: Watch | None = None) -> None:
+        self.options = options
+        self.pool_key = options
+        self.tag: object = None
+        self.opened_at = time.monotonic()
+        self.interrupted: Outcome | None = None
+        self._watch: Watch = watch or _NO_WATCH
+        self._transport = transport
+        self._protocol = Dialogue(options)
+        self._queue: deque[Transaction | Outcome] = deque()
+        self._opening: Entries = []
+        self._closed = False
+        self._facts: Facts = {
+            "host": options.host,
+            "ip": transport.ip,
+            "port": transport.port,
+            "tls": "",
+            "tls_verified_by": "",
+        }
+
+    @classmethod
+    def open(
+        cls, options: Options, *, watch: Watch | None = None, first: Envelope | None = None
+    ) -> Session:
+        """Resolve, connect, be greeted, say EHLO, start TLS, log in.
+
+        ``first`` is the envelope that the session is opened for: the error's ``results`` are its
+        recipients'. Raises :class:`SMTPError`.
+        """
+        key = options
+        if not options.helo:
+            options = dataclasses.replace(options, helo=local_helo_name())
+        started = time.monotonic()
+        session: Session | None = None
+        try:
+            session = cls(options, Transport.connect(options), watch)
+            session.pool_key = key
+            session._open()
+        except SMTPError as error:
+            facts = session._facts if session is not None else _nowhere(options, error)
+            if session is not None:
+                session.abort()
+            locate(error, facts)
+            if options.transcript:
+                log: Entries = session._protocol.entries if session is not None else []
+                error.transcript = render(started, log or [(time.monotonic(), "-", str(error))])
+            if first is not None:
+                error.results = unsent(first, copy.copy(error), facts)
+            raise
+        except BaseException:
+            if session is not None:
+                session.abort()
+            raise
+        return session
+
+    @property
+    def host(self) -> str:
+        """The host's name, as configured."""
+        return self._facts["host"]
+
+    @property
+    def ip(self) -> str:
+        """The address that it was reached at."""
+        return self._facts["ip"]
+
+    @property
+    def port(self) -> int:
+        """The port that it was reached at."""
+        return self._facts["port"]
+
+    @property
+    def tls(self) -> str:
+        """TLS version and cipher, or ""."""
+        return self._facts["tls"]
+
+    @property
+    def tls_verified_by(self) -> str:
+        """How the server's certificate was verified: "pkix", or "" where it was not."""
+        return self._facts["tls_verified_by"]
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were done on this connection."""
+        return self._protocol.transactions
+
+    @property
+    def failure(self) -> SMTPError | None:
+        """What ended the session."""
+        return self._protocol.failure
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, in step, and may carry another transaction."""
+        return not self._closed and self._protocol.idle
+
+    # -- transactions ----------------------------------------------------------------------------
+
+    def transact(
+        self, envelopes: Iterable[Envelope], watch: Watch | None = None
+    ) -> Iterator[Outcome]:
+        """Send envelopes, and give an outcome for each, in their order.
+
+        With PIPELINING the next envelope is taken when its commands can go out right behind the
+        content of the current one, so that a message costs one round trip.
+
+        No :class:`SMTPError` leaves here. When the session ends, the iterator ends, after the
+        outcome of the envelope that it happened to; an envelope that was taken and has no outcome
+        was not begun, and no content of it left. When it ends by an exception from outside, or
+        because the iterator is closed with a transaction under way, the connection is closed, and
+        ``interrupted`` holds what has to be known about it.
+        """
+        self._watch = watch or _NO_WATCH
+        self.interrupted = None
+        source = iter(envelopes)
+        queue = self._queue
+        try:
+            while queue or (self.usable and self._take(source)):
+                item = queue[0]
+                outcome = item if isinstance(item, Outcome) else self._carry(item, source)
+                if outcome is None:
+                    return
+                queue.popleft()
+                yield outcome
+        except BaseException:
+            self._interrupt()
+            raise
+        finally:
+            queue.clear()
+            self._watch = _NO_WATCH
+
+    def _take(self, source: Iterator[Envelope]) -> bool:
+        """Take the next envelope and begin it; return whether there was one."""
+        # Before each group: what came uninvited means that the two sides are out of step.
+        if not self.alive() and self.transactions:
+            return False
+        envelope = next(source, None)
+        if envelope is None:
+            return False
+        self._put(envelope)
+        return True
+
+    def _put(self, envelope: Envelope) -> None:
+        protocol = self._protocol
+        error: SMTPError | None = protocol.failure
+        if error is None:
+            try:
+                transaction = protocol.prepare(envelope)
+            except SMTPError as unsupported:
+                error = unsupported
+            except ValueError as invalid:
+                error = _invalid(invalid)
+        if error is None:
+            self._queue.append(transaction)
+            protocol.begin(transaction)
+        else:
+            self._queue.append(Outcome(envelope, unsent(envelope, error, self._facts)))
+
+    def _carry(self, transaction: Transaction, source: Iterator[Envelope]) -> Outcome | None:
+        """Bring one transaction to its end; None when it was not begun on this session."""
+        while not transaction.done:
+            event = self._event()
+            if isinstance(event, ContentWanted):
+                self._send_content(transaction, source)
+            elif isinstance(event, Ended) and not transaction.done:
+                self._end()
+                return None
+        reply = transaction.eod_reply
+        if reply is None or reply.severity != 2:
+            self._clean_up()
+        return self._outcome(transaction)
+
+    def _send_content(self, transaction: Transaction, source: Iterator[Envelope]) -> None:
+        protocol = self._protocol
+        following = next(source, None) if transaction.pipelined else None
+        self._look()
+        if protocol.failure is not None:
+            return
+        if not self._watch.may_send(transaction.envelope):
+            protocol.withdraw()
+            return
+        protocol.send_content(transaction)
+        if following is not None:
+            self._put(following)
+
+    def _clean_up(self) -> None:
+        """Find out whether the server hung up behind a refusal, without delaying a healthy one."""
+        protocol = self._protocol
+        if protocol.failure is None:
+            if protocol.owed is None:
+                protocol.reset()
+                self._flush()
+                if not self._await(CLEANUP_TIMEOUT):
+                    protocol.receive_timeout()
+            else:
+                self._await(CLEANUP_TIMEOUT)
+        if protocol.failure is not None:
+            self._end()
+
+    def _outcome(self, transaction: Transaction) -> Outcome:
+        protocol = self._protocol
+        results = transaction.results(self._facts, disconnected=protocol.disconnected)
+        transcript = ""
+        if self.options.transcript:
+            if all(result.outcome == "sent" for result in results):
+                transcript = render(self.opened_at, transaction.entries)
+            else:
+                transcript = render(
+                    self.opened_at, self._opening, transaction.entries, protocol.entries
+                )
+        if protocol.failure is None:
+            protocol.entries.clear()
+        return Outcome(
+            transaction.envelope, results, time.monotonic() - transaction.started, transcript
+        )
+
+    def _interrupt(self) -> None:
+        """Note what has to be known about the transaction under way, and close."""
+        item = self._queue[0] if self._queue else None
+        if isinstance(item, Transaction):
+            protocol = self._protocol
+            if not item.done and item.content_sent(protocol.offered_total) == "all":
+                protocol.fail(_interrupted())
+            if item.done:
+                self.interrupted = self._outcome(item)
+            self.abort()
+        elif not self._protocol.idle:
+            self.abort()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Say QUIT where the session is in step, wait briefly for the answer, and close."""
+        if self.usable:
+            self._protocol.quit()
+            self._flush()
+            self._await(min(self.options.timeout, QUIT_TIMEOUT))
+        self.abort()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        self._closed = True
+        self._transport.close()
+
+    def forget(self) -> None:
+        """Drop this copy in a forked child; the parent goes on with the connection."""
+        self._closed = True
+        self._transport.forget()
+
+    def alive(self) -> bool:
+        """Whether the connection still stands, without a round trip: data that nobody asked for
+        and the end of the stream say that it does not.
+        """
+        if self._closed:
+            return False
+        self._look()
+        return self._protocol.failure is None and not self._protocol.disconnected
+
+    def _end(self) -> None:
+        """Close a session that has failed; see first whether the server closes it, too."""
+        protocol = self._protocol
+        if not (self._closed or protocol.disconnected or isinstance(self.failure, ServerTimeout)):
+            if protocol.can_quit:
+                self._goodbye()
+            self._linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
+        self.abort()
+
+    def _goodbye(self) -> None:
+        self._protocol.entries.append((time.monotonic(), "C:", commands.QUIT))
+        try:
+            self._transport.send(commands.QUIT)
+        except ServerDisconnected:
+            return
+
+    def _linger(self, timeout: float) -> None:
+        deadline = Deadline(min(timeout, self.options.timeout))
+        while self._transport.readable(deadline.left):
+            try:
+                data = self._transport.receive()
+            except TLSError:
+                data = b""
+            if data == b"":
+                self._protocol.receive_eof()
+            if data is not None or deadline.passed:
+                return
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        protocol = self._protocol
+        protocol.entries.append(
+            (time.monotonic(), "-", f"connected to {self.host} [{self.ip}] port {self.port}")
+        )
+        if self.options.security is Security.IMPLICIT:
+            self._shake_hands("connect", "")
+        while True:
+            event = self._event()
+            if isinstance(event, HandshakeWanted):
+                self._shake_hands("starttls", "STARTTLS")
+                protocol.tls_started()
+            elif isinstance(event, Ended):
+                self._end()
+                raise event.error
+            elif isinstance(event, Opened):
+                break
+        self._opening = protocol.entries
+        protocol.entries = []
+
+    def _shake_hands(self, phase: Phase, command: str) -> None:
+        entries = self._protocol.entries
+        try:
+            self._transport.start_tls(self.options, implicit=phase == "connect")
+        except TLSError as error:
+            error.phase, error.command = phase, command
+            if self.options.security is Security.OPPORTUNISTIC:
+                error.action = verdict.TLS_RECONNECT.action
+            entries.append((time.monotonic(), "-", str(error)))
+            raise
+        self._facts["tls"] = self._transport.tls
+        self._facts["tls_verified_by"] = self._transport.verified_by
+        verified = self._transport.verified_by or "nothing"
+        entries.append((time.monotonic(), "-", f"{self._transport.tls}, verified by {verified}"))
+
+    # -- moving bytes ----------------------------------------------------------------------------
+
+    def _event(self) -> Event:
+        """Move bytes until something has happened."""
+        protocol = self._protocol
+        while True:
+            event = protocol.next_event()
+            if event is not None:
+                return event
+            if protocol.failure is not None:
+                return Ended(protocol.failure)
+            if self._flush() and not self._await():
+                protocol.receive_timeout()
+
+    def _flush(self) -> bool:
+        """Send all that is to be sent; return whether it went in one go, with nothing read."""
+        data = self._protocol.data_to_send()
+        if not data:
+            return True
+        sent = self._send(data)
+        if sent == len(data):
+            return True
+        if sent is not None:
+            self._pump(memoryview(data)[sent:])
+        return False
+
+    def _pump(self, data: memoryview) -> None:
+        """Send ``data``, and read while it goes: two full buffers must not wait for each other."""
+        protocol, transport = self._protocol, self._transport
+        moved = 0
+        deadline = Deadline(self.options.timeout)
+        while data:
+            wait = min(deadline.left, self._watch.interval)
+            readable, writable = transport.ready(wait)
+            if readable:
+                self._read()
+                if protocol.failure is not None:
+                    # An early verdict or a hang-up: what is left of the data is not sent.
+                    return
+            if writable:
+                sent = self._send(data[:WRITE_BLOCK])
+                if sent is None:
+                    return
+                data = data[sent:]
+                moved += sent
+                if moved >= WRITE_BLOCK:
+                    moved, deadline = 0, Deadline(self.options.timeout)
+            if deadline.passed:
+                protocol.receive_timeout()
+                return
+            if not (readable or writable):
+                self._watch.waiting(self.options.timeout - deadline.left)
+
+    def _send(self, data: bytes | memoryview) -> int | None:
+        """Hand bytes to the network; None when it takes no more, and the end is accounted for."""
+        protocol = self._protocol
+        protocol.offered_total = protocol.sent_total + len(data)
+        try:
+            sent = self._transport.send(data)
+        except ServerDisconnected:
+            self._drain()
+            return None
+        protocol.sent_total += sent
+        protocol.offered_total = protocol.sent_total
+        return sent
+
+    def _drain(self) -> None:
+        """Read what the server had said before it closed: it may say why."""
+        protocol = self._protocol
+        deadline = Deadline(min(self.options.timeout, CLEANUP_TIMEOUT))
+        while protocol.failure is None and self._transport.readable(deadline.left):
+            self._read()
+            if deadline.passed:
+                break
+        protocol.receive_eof()
+
+    def _await(self, limit: float | None = None) -> bool:
+        """Wait until a reply has come, or the end; return False when the time is up."""
+        protocol, transport, watch = self._protocol, self._transport, self._watch
+        if limit is None:
+            options = self.options
+            limit = options.eod_timeout if protocol.owed == CONTENT else options.timeout
+        replies = protocol.replies
+        started = time.monotonic()
+        left = limit
+        while protocol.failure is None and not protocol.disconnected:
+            wait = min(left, watch.interval)
+            if transport.readable(wait):
+                self._read()
+                if protocol.replies != replies:
+                    return True
+            elapsed = time.monotonic() - started
+            left = limit - elapsed
+            if left <= 0:
+                return False
+            if elapsed >= watch.interval:
+                watch.waiting(elapsed)
+        return True
+
+    def _look(self) -> None:
+        """Read what is there, without waiting."""
+        if self._transport.readable(0):
+            self._read()
+
+    def _read(self) -> None:
+        protocol = self._protocol
+        try:
+            data = self._transport.receive()
+        except TLSError as error:
+            protocol.receive_error(error)
+            return
+        if data:
+            protocol.receive_data(data)
+        elif data is not None:
+            protocol.receive_eof()
+
+
+def _nowhere(options: Options, error: SMTPError) -> Facts:
+    """Return the facts of a connection that was not made."""
+    return {
+        "host": options.host,
+        "ip": error.ip,
+        "port": options.port,
+        "tls": "",
+        "tls_verified_by": "",
+    }
+
+
+def _invalid(error: ValueError) -> SMTPError:
+    judged = verdict.ADDRESS_INVALID
+    return SMTPError(
+        f"The envelope cannot be sent: {error}",
+        phase="mail",
+        command="MAIL",
+        category=judged.category,
+        action=judged.action,
+        temporary=judged.temporary,
+    )
+
+
+def _interrupted() -> SMTPError:
+    judged = verdict.UNKNOWN_OUTCOME
+    return SMTPError(
+        "The sender was interrupted while it awaited the reply to the content",
+        phase="eod",
+        command="DATA",
+        category=judged.category,
+        action=judged.action,
+        temporary=judged.temporary,
+        content_sent="all",
+    )

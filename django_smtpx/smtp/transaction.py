@@ -1,0 +1,226 @@
+"""One mail transaction on its way: the replies it has got, and what they make of each recipient."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from django_smtpx.smtp import verdict
+from django_smtpx.smtp.envelope import Result
+from django_smtpx.smtp.errors import (
+    DataRefused,
+    RecipientsRefused,
+    ReplyError,
+    SenderRefused,
+    ServiceUnavailable,
+    SMTPError,
+)
+
+if TYPE_CHECKING:
+    from django_smtpx.smtp.envelope import ContentSent, Envelope, Phase
+    from django_smtpx.smtp.reply import Reply
+    from django_smtpx.smtp.transcript import Entries
+
+SERVICE_NOT_AVAILABLE = 421
+_E = TypeVar("_E", bound=SMTPError)
+
+
+class Facts(TypedDict):
+    """What a session knows about its connection, as fields of a :class:`Result`."""
+
+    host: str
+    ip: str
+    port: int
+    tls: str
+    tls_verified_by: str
+
+
+REFUSALS: dict[Phase, type[ReplyError]] = {
+    "mail": SenderRefused,
+    "rcpt": RecipientsRefused,
+    "data": DataRefused,
+    "eod": DataRefused,
+}
+
+
+class Transaction:
+    """The course of one envelope through one session.
+
+    ``wire`` is the content as it will be sent. ``content_start`` and
+    ``content_end`` are its place in the stream of all bytes sent, once it has
+    one. ``failure`` is what cut the transaction off. ``done`` says that no
+    reply can change it any more.
+    """
+
+    __slots__ = (
+        "accepted",
+        "content_end",
+        "content_start",
+        "data_reply",
+        "done",
+        "entries",
+        "envelope",
+        "eod_reply",
+        "failure",
+        "group",
+        "mail_reply",
+        "pipelined",
+        "rcpt_replies",
+        "started",
+        "wire",
+    )
+
+    def __init__(
+        self, envelope: Envelope, *, group: list[bytes], wire: bytes, pipelined: bool
+    ) -> None:
+        self.envelope = envelope
+        self.group = group
+        self.wire = wire
+        self.pipelined = pipelined
+        self.started = time.monotonic()
+        self.entries: Entries = []
+        self.accepted = 0
+        self.mail_reply: Reply | None = None
+        self.rcpt_replies: list[Reply] = []
+        self.data_reply: Reply | None = None
+        self.eod_reply: Reply | None = None
+        self.content_start: int | None = None
+        self.content_end = 0
+        self.failure: SMTPError | None = None
+        self.done = False
+
+    @property
+    def touched(self) -> bool:
+        """Whether the server has answered any command of it."""
+        return self.mail_reply is not None
+
+    def content_sent(self, sent_total: int) -> ContentSent:
+        """Return how much of the content had left when ``sent_total`` bytes of the stream had."""
+        if self.content_start is None or sent_total <= self.content_start:
+            return "no"
+        return "partial" if sent_total < self.content_end else "all"
+
+    def results(self, facts: Facts, *, disconnected: bool) -> tuple[Result, ...]:
+        """Return a result per recipient, in the envelope's order.
+
+        ``facts`` are the fields of :class:`Result` that the session knows
+        (host, ip, port, tls, tls_verified_by). ``disconnected`` says whether
+        the server has hung up since.
+        """
+        last = self.eod_reply
+        if last is not None and last.severity == 2:
+            return self._sent(last, facts, disconnected=disconnected)
+        if self.mail_reply is not None and self.mail_reply.severity > 3:
+            error = self._refused("mail", "MAIL", self.mail_reply, facts, disconnected=disconnected)
+            return tuple(_failed(name, error, facts) for name in self.envelope.recipients)
+        shared = self._shared(facts, disconnected=disconnected)
+        return tuple(
+            self._result(index, name, shared, facts, disconnected=disconnected)
+            for index, name in enumerate(self.envelope.recipients)
+        )
+
+    def _sent(self, last: Reply, facts: Facts, *, disconnected: bool) -> tuple[Result, ...]:
+        code, enhanced, text = last.code, last.enhanced_code, last.text
+        results = []
+        for name, reply in zip(self.envelope.recipients, self.rcpt_replies, strict=True):
+            if reply.severity == 2:
+                result = Result(
+                    recipient=name,
+                    outcome="sent",
+                    category="ok",
+                    action="none",
+                    phase="eod",
+                    command="DATA",
+                    code=code,
+                    enhanced_code=enhanced,
+                    reply=text,
+                    **facts,
+                )
+            else:
+                error = self._refused("rcpt", "RCPT", reply, facts, disconnected=disconnected)
+                result = _failed(name, error, facts)
+            results.append(result)
+        return tuple(results)
+
+    def _shared(self, facts: Facts, *, disconnected: bool) -> SMTPError | None:
+        """Return the error of every recipient that was not refused by itself."""
+        error: SMTPError | None = None
+        if self.eod_reply is not None:
+            error = self._refused("eod", "DATA", self.eod_reply, facts, disconnected=disconnected)
+            early = self.failure is not None and self.failure.content_sent == "partial"
+            error.content_sent = "partial" if early else "all"
+        elif self.data_reply is not None and self.data_reply.severity > 3:
+            error = self._refused("data", "DATA", self.data_reply, facts, disconnected=disconnected)
+        elif self.failure is not None:
+            error = locate(self.failure, facts)
+            error.disconnected = error.disconnected or disconnected
+        return error
+
+    def _result(
+        self,
+        index: int,
+        name: str,
+        shared: SMTPError | None,
+        facts: Facts,
+        *,
+        disconnected: bool,
+    ) -> Result:
+        reply = self.rcpt_replies[index] if index < len(self.rcpt_replies) else None
+        if reply is not None and reply.severity != 2:
+            return _failed(
+                name, self._refused("rcpt", "RCPT", reply, facts, disconnected=disconnected), facts
+            )
+        assert shared is not None, "a recipient that was accepted has an end"
+        return _failed(name, shared, facts)
+
+    def _refused(
+        self, phase: Phase, command: str, reply: Reply, facts: Facts, *, disconnected: bool
+    ) -> ReplyError:
+        error = refused(REFUSALS[phase], phase, command, reply)
+        error.disconnected = disconnected
+        return locate(error, facts)
+
+
+def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> ReplyError:
+    """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`."""
+    judged = verdict.judge_reply(phase, reply)
+    return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
+        f"The server answered {command or 'the connection'} with {reply}",
+        phase=phase,
+        command=command,
+        code=reply.code,
+        enhanced_code=reply.enhanced_code,
+        reply=reply.text,
+        category=judged.category,
+        action=judged.action,
+        temporary=judged.temporary,
+    )
+
+
+def locate(error: _E, facts: Facts) -> _E:
+    """Return ``error`` with the place it happened at."""
+    error.host, error.ip, error.port = facts["host"], facts["ip"], facts["port"]
+    return error
+
+
+def unsent(envelope: Envelope, error: SMTPError, facts: Facts) -> tuple[Result, ...]:
+    """Return the results of an envelope that ``error`` kept from being begun."""
+    locate(error, facts)
+    return tuple(_failed(name, error, facts) for name in envelope.recipients)
+
+
+def _failed(name: str, error: SMTPError, facts: Facts) -> Result:
+    judged = verdict.Verdict(error.category, error.action, error.temporary)
+    return Result(
+        recipient=name,
+        outcome=judged.outcome,
+        category=error.category,
+        action=error.action,
+        phase=error.phase,
+        command=error.command,
+        code=error.code,
+        enhanced_code=error.enhanced_code,
+        reply=error.reply,
+        error=error,
+        **facts,
+    )
