@@ -14,5 +14,5 @@ class SmtpxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from django_smtpx import checks  # noqa: F401 (registers as it is imported)
+        """Register the system checks, and the tasks with whatever Celery app there is."""
+        from django_smtpx import checks, tasks  # noqa: F401 (both register as they are imported)

@@ -257,7 +257,7 @@ def test_under_djangos_test_environment_nothing_breaks():
 
 def test_a_subclass_is_ours_as_well():
     """A site's own subclass of the backend is a mailer of this package."""
-    from django_smtpx.config import is_ours
+    from django_smtpx.config.sources import is_ours
 
     assert is_ours(f"{__name__}.Subclass")
 

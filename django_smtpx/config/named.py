@@ -62,7 +62,7 @@ def half_credentials(name: str) -> list[tuple[str, str]]:
     """Return what the mailer ``name`` has of a credential, and what it lacks, if that is so."""
     source = current().sources[name]
     pairs = (("username", "password"), ("password", "username"))
-    options: Mapping[str, Any] = source.options or {}
+    options = source.options or Redacted()
     return [
         (source.labels.get(one, one), source.labels.get(other, other))
         for one, other in pairs
@@ -74,7 +74,8 @@ def port_follows_email_settings() -> bool:
     """Whether the default mailer's port follows from EMAIL_USE_TLS or EMAIL_USE_SSL alone."""
     source = current().sources[DEFAULT]
     labels = source.labels.values()
-    return (source.options or {}).get("port") is None and "EMAIL_PORT" in labels
+    options = source.options or Redacted()
+    return options.get("port") is None and "EMAIL_PORT" in labels
 
 
 def mailer_from_kwargs(alias: str | None, kwargs: Mapping[str, Any]) -> Mailer:
@@ -123,7 +124,8 @@ def _with_overrides(name: str, keywords: Redacted) -> Mailer:
 
 def _is_given(key: str, value: Any) -> bool:
     """Whether a get_connection() keyword counts, as in Django's own backend."""
-    return bool(value) if key in ("host", "port") else value is not None
+    # Before Django 6.1 get_connection() passes fail_silently=False whether or not it was given.
+    return bool(value) if key in ("host", "port", "fail_silently") else value is not None
 
 
 def _silenced(mailer: Mailer, silent: Any) -> Mailer:

@@ -83,10 +83,12 @@ class Chunk:
         What has none was not attempted, and stands at the head of ``pending``.
         An exception from outside is a stop: what is known is written first.
         """
+        outcomes = session.transact(self._feed(), self)
         try:
-            for outcome in session.transact(self._feed(), self):
+            for outcome in outcomes:
                 self._take(outcome)
         except BaseException:
+            outcomes.close()
             if session.interrupted is not None:
                 self._take(session.interrupted)
             raise

@@ -14,7 +14,6 @@ from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.jobs import MAX_RECIPIENTS, Job, book, book_failure
 from django_smtpx.delivery.sessions import open_session
 from django_smtpx.smtp import Envelope, Outcome, SMTPError
-from django_smtpx.smtp.client import error_of
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Exchange:
         if any(result.outcome == "sent" for result in results):
             return None
         if self.outcomes:
-            return error_of(self.outcomes[0])
+            return self.outcomes[0].error
         return self.failures[0]
 
 

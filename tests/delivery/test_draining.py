@@ -97,7 +97,7 @@ def test_a_deferred_mail_is_sent_later():
         message = send("a@example.com")
         deliver()
         assert statuses() == ["deferred"]
-        Delivery.objects.update(next_attempt_at=timezone.now())
+        Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         deliver()
         assert server.messages[0].content == message.content
     assert attempts() == [
@@ -138,7 +138,7 @@ def test_lost_after_the_dot_is_unknown_and_sent_again():
         deliver()
         row = Delivery.objects.get()
         assert (row.status, row.category, row.unknowns) == ("deferred", "unknown_outcome", 1)
-        Delivery.objects.update(next_attempt_at=timezone.now())
+        Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
         deliver()
         assert server.messages[-1].content == message.content
     assert attempts() == [
@@ -153,14 +153,14 @@ def test_lost_after_the_dot_is_held_when_asked():
         send("a@example.com")
         deliver()
         deliver()
-        assert server.messages == ()
+        assert len(server.messages) == 1
     assert statuses() == ["unknown"]
 
 
 def test_lost_before_the_dot_was_not_delivered():
     """A connection that breaks within the content leaves no doubt."""
     with ScriptedServer({"DATA": [MidContent(10, Reset())]}) as server, real_queue(server):
-        send("a@example.com")
+        EmailMessage("S", "line\n" * 2_000_000, None, ["a@example.com"]).send()
         deliver()
         assert server.messages == ()
     (attempt,) = Attempt.objects.all()
@@ -261,7 +261,7 @@ def test_a_refused_login_costs_one_login():
 def test_the_next_host_at_once():
     """A host that is away costs an attempt, and the next one takes the mail."""
     with ScriptedServer() as server:
-        options = {"host": ["127.0.0.1", server.host], "port": server.port, "security": "none"}
+        options = {"host": ["localhost", server.host], "port": server.port, "security": "none"}
         with real_queue(**options):
             mailer = get_mailer("default")
             send("a@example.com")
@@ -508,7 +508,11 @@ def test_conservation():
         for m in server.messages
         for recipient in m.recipients
     }
-    assert sent == received
+    unknown = Attempt.objects.filter(outcome="unknown").values_list(
+        "delivery__message__message_id", "delivery__recipient"
+    )
+    assert sent <= received
+    assert received - sent <= set(unknown)
     assert Message.objects.count() == 40
 
 

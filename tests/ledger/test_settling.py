@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_smtpx import ledger
 from django_smtpx.models import Attempt, Delivery, Message
 from django_smtpx.signals import delivery_failed, delivery_sent
+from django_smtpx.testing import real_queue
 from tests.factories import booking, claimed, result, statuses, stored
 
 pytestmark = pytest.mark.django_db
@@ -104,7 +105,8 @@ def test_a_late_250_is_booked_where_nobody_has_claimed_since():
     stored()
     lease, rows = claimed()
     ledger.mark(lease, rows)
-    ledger.reclaim(lease.now() + timedelta(seconds=400))
+    with real_queue(host="127.0.0.1", port=1):
+        ledger.reclaim(lease.now() + timedelta(seconds=400))
     assert statuses() == ["deferred"]
     assert ledger.settle(lease, [booking(rows[0])]) == 1
     assert statuses() == ["sent"]
