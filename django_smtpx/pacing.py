@@ -193,7 +193,7 @@ def free_slot(slot: HeldSlot, at: datetime) -> None:
 
 
 def rest_slot(slot: HeldSlot, at: datetime, idle_timeout: float) -> None:
-    """Keep a slot for the idle session that it stands for: it runs out by itself when the session does.
+    """Keep a slot for the idle session that it stands for: it runs out when the session does.
 
     The next drain of this process takes it up again; nobody has to give it back.
     """

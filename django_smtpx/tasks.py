@@ -147,9 +147,10 @@ class SweepStep(bootsteps.StartStopStep):
 
     def start(self, parent: WorkController) -> None:
         """Sweep at once, and then every interval."""
+        timer: Any = parent.timer
         if mailers():
-            parent.timer.call_after(0, hints.send_sweep)
-            self._entry = parent.timer.call_repeatedly(sweep_interval(), hints.send_sweep)
+            timer.call_after(0, hints.send_sweep)
+            self._entry = timer.call_repeatedly(sweep_interval(), hints.send_sweep)
 
     def stop(self, parent: WorkController) -> None:
         """Sweep no more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from django.db import connections
@@ -80,7 +80,6 @@ class Lease:
         self.ends = asked_at + self.seconds
 
 
-def _aware(value: Any) -> datetime:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+def _aware(value: datetime | str) -> datetime:
+    said = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return said.astimezone(UTC) if said.tzinfo else said.replace(tzinfo=UTC)

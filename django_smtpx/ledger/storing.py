@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from django_smtpx.ledger.rows import database, patiently
@@ -104,7 +104,7 @@ def _insert_messages(messages: list[Message], using: str) -> list[Stored]:
 
 def _fill_keys(messages: list[Message], using: str) -> None:
     """Read the primary keys back on databases whose bulk insert does not return them."""
-    if not messages or messages[0].pk is not None:
+    if not messages or connections[using].features.can_return_rows_from_bulk_insert:
         return
     uuids = [message.uuid for message in messages]
     keys = dict(Message.objects.using(using).filter(uuid__in=uuids).values_list("uuid", "pk"))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet, Value
@@ -30,8 +31,9 @@ from django_smtpx.retry import Decision, decide, decide_now
 from django_smtpx.smtp import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
+    from uuid import UUID
 
 Status = Delivery.Status
 Lane = Delivery.Lane
@@ -81,11 +83,8 @@ def promote(at: datetime) -> int:
     count = 0
     for lane, lost in ((Lane.ALONE, Q(leases_lost__gte=2)), (Lane.READY, Q(leases_lost__lt=2))):
         parked = due.filter(lost, parked_at__isnull=False)
-        count += _in_batches(
-            lambda q=parked, x=lane: update_some(q, _BATCH, lane=x, age_from=rested, parked_at=None)
-        )
-        others = due.filter(lost, parked_at=None)
-        count += _in_batches(lambda q=others, x=lane: update_some(q, _BATCH, lane=x))
+        count += _update_all(parked, lane=lane, age_from=rested, parked_at=None)
+        count += _update_all(due.filter(lost, parked_at=None), lane=lane)
     return count
 
 
@@ -94,9 +93,7 @@ def park(mailer: str, until: datetime | None, at: datetime) -> int:
     ready = Delivery.objects.using(database()).filter(
         mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
     )
-    return _in_batches(
-        lambda: update_some(ready, _BATCH, lane=Lane.IDLE, next_attempt_at=until, parked_at=at)
-    )
+    return _update_all(ready, lane=Lane.IDLE, next_attempt_at=until, parked_at=at)
 
 
 def unpark(mailer: str, at: datetime) -> int:
@@ -105,7 +102,7 @@ def unpark(mailer: str, at: datetime) -> int:
         mailer=mailer, lane=Lane.IDLE, status__in=WAITING, parked_at__isnull=False
     )
     due = Q(next_attempt_at=None) | Q(next_attempt_at__gt=at)
-    return _in_batches(lambda: update_some(resting.filter(due), _BATCH, next_attempt_at=at))
+    return _update_all(resting.filter(due), next_attempt_at=at)
 
 
 def expire(at: datetime) -> int:
@@ -113,30 +110,11 @@ def expire(at: datetime) -> int:
     using = database()
     over = Delivery.objects.using(using).filter(expires_at__lte=at, status__in=WAITING)
 
-    def end() -> int:
+    def end_some() -> int:
         keys = list(over.values_list("pk", flat=True)[:_BATCH])
-        rows = Delivery.objects.using(using).filter(pk__in=keys, status__in=WAITING)
-        count = rows.update(
-            status=Status.FAILED,
-            category=Category.EXPIRED,
-            lane=Lane.IDLE,
-            next_attempt_at=None,
-            parked_at=None,
-            settled_at=at,
-        )
-        ended = Delivery.objects.using(using).filter(
-            pk__in=keys, category=Category.EXPIRED, settled_at=at
-        )
-        told = list(ended.select_related("message")) if signals.anyone_listens() else []
-        finish_messages(ended.values_list("message_id", flat=True), at, using)
-        transaction.on_commit(
-            lambda: [signals.tell_outcome(delivery, None) for delivery in told],
-            using=using,
-            robust=True,
-        )
-        return count
+        return atomically(lambda: _end_expired(keys, at, using), using) if keys else 0
 
-    return _in_batches(lambda: patiently(end, using))
+    return _in_batches(end_some)
 
 
 def reclaim(at: datetime) -> int:
@@ -150,7 +128,7 @@ def reclaim(at: datetime) -> int:
     count = 0
     for row, token in list(_claimed_rows(lost)):
         still = lost.filter(pk=row.pk, lease_token=token)
-        count += atomically(lambda row=row, still=still: _take_back(row, still, at, using), using)
+        count += atomically(partial(_take_back, row, still, at, using), using)
     return count
 
 
@@ -172,6 +150,25 @@ def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int
     return contents, messages
 
 
+def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
+    rows = Delivery.objects.using(using).filter(pk__in=keys)
+    count = rows.filter(status__in=WAITING).update(
+        status=Status.FAILED,
+        category=Category.EXPIRED,
+        lane=Lane.IDLE,
+        next_attempt_at=None,
+        parked_at=None,
+        settled_at=at,
+    )
+    ended = rows.filter(category=Category.EXPIRED, settled_at=at)
+    finish_messages(ended.values_list("message_id", flat=True), at, using)
+    told = list(ended.select_related("message")) if signals.anyone_listens() else []
+    for delivery in told:
+        tell = partial(signals.tell_outcome, delivery, None)
+        transaction.on_commit(tell, using=using, robust=True)
+    return count
+
+
 def _mailers_in(lane: Lane) -> Iterator[str]:
     """Yield each mailer in ``lane``, by one step along the index a mailer."""
     rows = Delivery.objects.using(database()).filter(lane=lane).order_by("mailer")
@@ -181,6 +178,10 @@ def _mailers_in(lane: Lane) -> Iterator[str]:
         name = rows.filter(mailer__gt=name).values_list("mailer", flat=True).first()
 
 
+def _update_all(rows: QuerySet[Delivery], **values: Any) -> int:
+    return _in_batches(lambda: update_some(rows, _BATCH, **values))
+
+
 def _in_batches(work: Callable[[], int]) -> int:
     total = 0
     while count := work():
@@ -188,7 +189,7 @@ def _in_batches(work: Callable[[], int]) -> int:
     return total
 
 
-def _claimed_rows(lost: QuerySet[Delivery]) -> Iterator[tuple[Row, object]]:
+def _claimed_rows(lost: QuerySet[Delivery]) -> Iterator[tuple[Row, UUID]]:
     for *values, token in lost.values_list(*ROW_FIELDS, "lease_token")[:_BATCH]:
         yield Row(*values), token
 

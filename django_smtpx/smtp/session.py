@@ -17,13 +17,8 @@ from django_smtpx.smtp import commands, verdict
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.envelope import Outcome
 from django_smtpx.smtp.errors import ServerDisconnected, ServerTimeout, SMTPError, TLSError
+from django_smtpx.smtp.events import ContentWanted, Ended, HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security, local_helo_name
-from django_smtpx.smtp.protocol import (
-    ContentWanted,
-    Ended,
-    HandshakeWanted,
-    Opened,
-)
 from django_smtpx.smtp.protocol import Protocol as Dialogue
 from django_smtpx.smtp.states import CONTENT
 from django_smtpx.smtp.transaction import Transaction, locate, unsent
@@ -31,11 +26,11 @@ from django_smtpx.smtp.transcript import render
 from django_smtpx.smtp.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from django_smtpx.smtp.envelope import Envelope, Phase
+    from django_smtpx.smtp.events import Event
     from django_smtpx.smtp.options import Options
-    from django_smtpx.smtp.protocol import Event
     from django_smtpx.smtp.transaction import Facts
     from django_smtpx.smtp.transcript import Entries
 
@@ -186,7 +181,7 @@ class Session:
 
     def transact(
         self, envelopes: Iterable[Envelope], watch: Watch | None = None
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Send envelopes, and give an outcome for each, in their order.
 
         With PIPELINING the next envelope is taken when its commands can go out right behind the

@@ -93,13 +93,13 @@ class Site:
         """Run a management command; return what it printed."""
         return self._run([sys.executable, "-m", "django", *argv], b"", seconds)
 
-    def call(self, action: str, *, seconds: float = 600.0, **arguments: Any) -> Any:
+    def call(self, action: str, *, timeout: float = 600.0, **arguments: Any) -> Any:
         """Call a function of ``site.actions`` in a process of the site; return its answer."""
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".json") as answer:
             self._run(
                 [sys.executable, "-m", "tests.integration.site", action],
                 json.dumps(arguments).encode(),
-                seconds,
+                timeout,
                 SMTPX_ANSWER=answer.name,
             )
             return json.loads(Path(answer.name).read_text())
