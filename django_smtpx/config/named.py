@@ -93,14 +93,12 @@ def mailer_from_kwargs(alias: str | None, kwargs: Mapping[str, Any]) -> Mailer:
         return _with_overrides(chosen or DEFAULT, kwargs)
     read = current()
     source = read.sources.get(alias)
-    own = source.options if source is not None else None
-    if own is not None and own.keys() <= kwargs.keys():
-        # mailers[alias], or a get_connection() whose keywords Django has merged into its options.
-        changed = Redacted((k, v) for k, v in kwargs.items() if k not in own or own[k] != v)
-        return _with_overrides(chosen or alias, changed)
-    if chosen is not None:
-        return _with_overrides(chosen, kwargs)
-    return _named_or_nameless(alias, kwargs, read)
+    own = (source.options if source is not None else None) or Redacted()
+    if chosen is None and not (own and own.keys() <= kwargs.keys()):
+        return _named_or_nameless(alias, kwargs, read)
+    # mailers[alias], or a get_connection() whose keywords Django has merged into its options.
+    changed = Redacted((k, v) for k, v in kwargs.items() if k not in own or own[k] != v)
+    return _with_overrides(chosen or alias, changed)
 
 
 def _with_overrides(name: str, keywords: Redacted) -> Mailer:
