@@ -7,7 +7,7 @@ from unittest import mock
 
 import django
 from django.conf import settings
-from django.test.utils import override_settings
+from django.test.utils import TestContextDecorator, override_settings
 
 from django_smtpx import delivery, tasks
 from django_smtpx.config import BACKEND, DEFAULT
@@ -51,6 +51,13 @@ class real_queue(override_settings):  # noqa: N801 (a context manager and decora
         self.server = server
         self.mailers = {DEFAULT: options, **(mailers or {})}
         self._no_hints = mock.patch.object(tasks, "wake", _no_hint)
+
+    def decorate_class(self, cls: type) -> type:
+        """Set the settings around each test of ``cls``, and not once for the class.
+
+        ``override_settings`` would read its options now, before there is a server to read them of.
+        """
+        return TestContextDecorator.decorate_class(self, cls)
 
     def enable(self) -> None:
         """Set the settings; ``override_settings`` calls this."""

@@ -1,0 +1,1 @@
+"""The parts of the demonstration: the mails, the server, the audit and the screen."""
