@@ -1,0 +1,351 @@
+"""Commands and replies in step, without I/O: what every part of the SMTP dialogue rests on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, TypedDict
+
+from django_smtpx.smtp import commands, verdict
+from django_smtpx.smtp.capabilities import Capabilities
+from django_smtpx.smtp.errors import (
+    AuthenticationError,
+    ProtocolError,
+    ReplyError,
+    ServerDisconnected,
+    ServerTimeout,
+    SMTPError,
+    TLSModeMismatch,
+)
+from django_smtpx.smtp.events import Ended, Event, Finished
+from django_smtpx.smtp.options import IMPLICIT_TLS_PORT, Security
+from django_smtpx.smtp.parser import ReplyReader
+from django_smtpx.smtp.redaction import Redactor
+from django_smtpx.smtp.states import GREETING, PHASES, TRANSITIONS, State, verb
+from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_smtpx.smtp.envelope import ContentSent, Phase
+    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.reply import Reply
+    from django_smtpx.smtp.transcript import Entries
+
+_TLS_RECORD = (b"\x15\x03", b"\x16\x03")
+
+
+class Dialogue:
+    """One dialogue with one server, from the greeting to QUIT.
+
+    ``sent_total`` is the caller's to raise: how many bytes of the stream were
+    handed to the network; ``offered_total`` counts those, too, that are being
+    handed over now. ``replies`` counts the whole replies read, and
+    ``transactions`` those transactions that got to their end. ``failure`` is
+    what ended the dialogue; ``disconnected`` says whether the server hung up.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._redactor = Redactor(options.credential)
+        self._reader = ReplyReader()
+        self._owed: deque[tuple[str, Transaction | None]] = deque([(GREETING, None)])
+        self._current: deque[Transaction] = deque()
+        self._events: deque[Event] = deque()
+        self._outgoing: list[bytes] = []
+        self._queued_total = 0
+        self._handlers: dict[str, Callable[[Reply, Transaction | None], None]] = {
+            "NOOP": self._on_nothing,
+            "QUIT": self._on_nothing,
+        }
+        self.state = State.GREETING
+        self.capabilities = Capabilities()
+        self.tls = options.security is Security.IMPLICIT
+        self.authenticated = False
+        self.sent_total = 0
+        self.offered_total = 0
+        self.replies = 0
+        self.transactions = 0
+        self.failure: SMTPError | None = None
+        self.disconnected = False
+        self.entries: Entries = []
+
+    # -- the four verbs --------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in what came from the server."""
+        if self.over:
+            return
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while self._owed:
+                reply = reader.next_reply()
+                if reply is None:
+                    self._look_for_tls(data)
+                    return
+                self.replies += 1
+                self._on_reply(reply)
+            self._refuse_stray()
+        except ProtocolError as error:
+            self._garbage(error.message, data)
+
+    def receive_eof(self) -> None:
+        """Take in that the server has closed the connection."""
+        self.disconnected = True
+        if self.failure is not None:
+            self.failure.disconnected = True
+        elif self.state is not State.CLOSED and not self._quitting:
+            self.fail(self._broken(ServerDisconnected, "The server closed the connection"))
+        self.state = State.CLOSED
+
+    def receive_timeout(self) -> None:
+        """Take in that the reply owed next has not come in time."""
+        silent_on_tls_port = (
+            self.state is State.GREETING
+            and self._options.port == IMPLICIT_TLS_PORT
+            and not self.tls
+        )
+        if silent_on_tls_port:
+            self.fail(self._mode_mismatch("the server stays silent"))
+        else:
+            self.fail(self._broken(ServerTimeout, "The server did not answer in time"))
+
+    def receive_error(self, error: SMTPError) -> None:
+        """Take in that the connection failed below SMTP; ``error`` gets its place."""
+        place = self._broken(ServerDisconnected, "")
+        error.phase, error.command = place.phase, place.command
+        error.content_sent = place.content_sent
+        if place.category == verdict.UNKNOWN_OUTCOME.category:
+            error.category, error.action = place.category, place.action
+        if self.failure is None:
+            self.fail(error)
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent, and forget it."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+
+    def next_event(self) -> Event | None:
+        """Return what happened next, or None when bytes are needed."""
+        return self._events.popleft() if self._events else None
+
+    # -- what is going on ------------------------------------------------------------------------
+
+    @property
+    def owed(self) -> str | None:
+        """The command whose reply is owed next ("" is the greeting, "." the content), or None."""
+        return self._owed[0][0] if self._owed else None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be said: it failed, or QUIT was answered."""
+        return self.failure is not None or self.state is State.CLOSED
+
+    @property
+    def idle(self) -> bool:
+        """Whether the dialogue is in step, with no reply owed and nothing left to send."""
+        return (
+            self.failure is None
+            and not self._owed
+            and not self._current
+            and self.state in (State.READY, State.MAIL, State.RCPT)
+        )
+
+    @property
+    def can_quit(self) -> bool:
+        """Whether QUIT may be said now."""
+        return not self._owed and self.state in TRANSITIONS["QUIT"] and not self.disconnected
+
+    @property
+    def _quitting(self) -> bool:
+        return self.owed == "QUIT"
+
+    # -- commands -----
+
+    def reset(self) -> None:
+        """Say RSET; a refusal of it ends the dialogue and changes no result."""
+        self._send("RSET", commands.RSET)
+
+    def noop(self) -> None:
+        """Say NOOP."""
+        self._send("NOOP", commands.NOOP)
+
+    def quit(self) -> None:
+        """Say QUIT (RFC 5321 section 4.1.1.10)."""
+        self._send("QUIT", commands.QUIT)
+
+    def fail(self, error: SMTPError) -> None:
+        """End the dialogue because of ``error``.
+
+        The transaction it happened to is finished by it. Those behind it were not begun; nor was
+        one whose first answer on a connection in use is the server's goodbye.
+        """
+        self.failure = error
+        self.state = State.CLOSED
+        self._owed.clear()
+        error.disconnected = error.disconnected or self.disconnected
+        self.entries.append((time.monotonic(), "-", str(error)))
+        if self._current:
+            transaction = self._current.popleft()
+            if not self._dropped_idle(transaction, error):
+                transaction.failure = error
+                transaction.done = True
+                transaction.entries.append(self.entries.pop())
+                self._events.append(Finished(transaction))
+        self._events.append(Ended(error))
+
+    def _dropped_idle(self, transaction: Transaction, error: SMTPError) -> bool:
+        if transaction.touched or not self.transactions:
+            return False
+        goodbye = error.code == SERVICE_NOT_AVAILABLE or error.enhanced_code == "4.4.2"
+        return goodbye or isinstance(error, ServerDisconnected) or error.command == "RSET"
+
+    def _on_reply(self, reply: Reply) -> None:
+        reply = self._redactor.reply(reply)
+        command, transaction = self._owed.popleft()
+        entries = self.entries if transaction is None else transaction.entries
+        entries.append((time.monotonic(), "S:", reply))
+        if reply.code == SERVICE_NOT_AVAILABLE and command != "QUIT":
+            self.fail(self._refused(command, reply, transaction))
+            return
+        try:
+            self.state = TRANSITIONS[command][self.state][reply.severity]
+        except KeyError:
+            self.fail(self._out_of_step(command, reply, transaction))
+            return
+        self._handlers[command](reply, transaction)
+
+    def _on_nothing(self, reply: Reply, transaction: Transaction | None) -> None:
+        """Do nothing: the new state is all that the reply means."""
+
+    # -- failures -----
+
+    def _refused(
+        self, command: str, reply: Reply, transaction: Transaction | None = None
+    ) -> ReplyError:
+        phase = PHASES[command]
+        cls = AuthenticationError if phase == "auth" else ReplyError
+        error = refused(cls, phase, verb(command), reply)
+        error.content_sent = self._content_sent(transaction)
+        return error
+
+    def _out_of_step(
+        self, command: str, reply: Reply, transaction: Transaction | None
+    ) -> ProtocolError:
+        phase = PHASES[command]
+        return ProtocolError(
+            f"{reply} is no answer to {verb(command) or 'a new connection'}",
+            phase=phase,
+            command=verb(command),
+            code=reply.code,
+            enhanced_code=reply.enhanced_code,
+            reply=reply.text,
+            content_sent=self._content_sent(transaction),
+            **self._judge_lost(phase, transaction, verdict.judge_garbage(phase)),
+        )
+
+    def _garbage(self, message: str, data: bytes) -> None:
+        shown = self._redactor.text(data[:200].decode("utf-8", "backslashreplace"))
+        self.entries.append((time.monotonic(), "S:", repr(shown)[1:-1]))
+        error = self._broken(ProtocolError, self._redactor.text(message))
+        if self.owed == GREETING and data.startswith(_TLS_RECORD):
+            error = self._mode_mismatch("it answers in TLS")
+        self.fail(error)
+
+    def _look_for_tls(self, data: bytes) -> None:
+        if self.state is State.GREETING and data.startswith(_TLS_RECORD):
+            self.fail(self._mode_mismatch("it answers in TLS"))
+
+    def _refuse_stray(self) -> None:
+        """Refuse what came and was not asked for; the server's goodbye is taken for one."""
+        if self.over or self.state is State.TLS or not self._reader.trailing.strip(b"\r\n"):
+            return
+        reply = self._reader.next_reply()
+        if reply is not None and reply.code == SERVICE_NOT_AVAILABLE:
+            reply = self._redactor.reply(reply)
+            self.fail(refused(ReplyError, "mail", "", reply))
+        else:
+            self._garbage("The server said something that it was not asked for", b"")
+
+    def _broken(self, cls: type[SMTPError], message: str) -> SMTPError:
+        """Return the error of the command whose reply is owed next."""
+        command, transaction = self._owed[0] if self._owed else (None, None)
+        if command is None:
+            transaction = self._current[0] if self._current else None
+            phase: Phase = "data" if transaction is not None else "mail"
+            name = "DATA" if transaction is not None else ""
+        else:
+            phase, name = PHASES[command], verb(command)
+        judged = {
+            ServerDisconnected: verdict.judge_disconnect,
+            ServerTimeout: verdict.judge_timeout,
+            ProtocolError: verdict.judge_garbage,
+        }[cls](phase)
+        return cls(
+            f"{message} (after {name})" if name else message,
+            phase=phase,
+            command=name,
+            content_sent=self._content_sent(transaction),
+            **self._judge_lost(phase, transaction, judged),
+        )
+
+    def _judge_lost(
+        self, phase: Phase, transaction: Transaction | None, judged: verdict.Verdict
+    ) -> Judged:
+        if phase == "eod" and self._content_sent(transaction) == "all":
+            judged = verdict.UNKNOWN_OUTCOME
+        return fields_of(judged)
+
+    def _content_sent(self, transaction: Transaction | None) -> ContentSent:
+        return "no" if transaction is None else transaction.content_sent(self.sent_total)
+
+    def _mode_mismatch(self, sign: str) -> TLSModeMismatch:
+        return TLSModeMismatch(
+            f"Port {self._options.port} seems to speak TLS from the first byte ({sign}): set "
+            "security to 'implicit' (use_ssl=True), or use the port for STARTTLS, 587",
+            phase="greeting",
+            **fields_of(verdict.TLS_FAILED),
+        )
+
+    # -- output ----------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        command: str,
+        line: bytes,
+        transaction: Transaction | None = None,
+        *,
+        shown: str | None = None,
+    ) -> None:
+        """Queue one command and note that its reply is owed."""
+        self._owed.append((command, transaction))
+        entries = self.entries if transaction is None else transaction.entries
+        if shown is None:
+            self._write(line, entries)
+        else:
+            entries.append((time.monotonic(), "C:", shown))
+            self._outgoing.append(line)
+            self._queued_total += len(line)
+
+    def _write(self, data: bytes, entries: Entries) -> None:
+        entries.append((time.monotonic(), "C:", data))
+        self._outgoing.append(data)
+        self._queued_total += len(data)
+
+
+class Judged(TypedDict):
+    """A verdict as the fields of an error."""
+
+    category: str
+    action: str
+    temporary: bool
+
+
+def fields_of(given: verdict.Verdict) -> Judged:
+    """Return a verdict as the fields of an error."""
+    return {
+        "category": given.category,
+        "action": given.action,
+        "temporary": given.temporary,
+    }

@@ -1,0 +1,179 @@
+"""The opening of a dialogue: greeting, EHLO or HELO, STARTTLS, AUTH."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_smtpx.smtp import commands, sasl, verdict
+from django_smtpx.smtp.capabilities import Capabilities
+from django_smtpx.smtp.dialogue import Dialogue, fields_of
+from django_smtpx.smtp.errors import AuthenticationError, ProtocolError, SMTPError, TLSError
+from django_smtpx.smtp.events import HandshakeWanted, Opened
+from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.parser import ReplyReader
+from django_smtpx.smtp.redaction import REDACTED
+from django_smtpx.smtp.states import GREETING, State
+
+if TYPE_CHECKING:
+    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.reply import Reply
+    from django_smtpx.smtp.transaction import Transaction
+
+_UNKNOWN_COMMAND = frozenset({500, 501, 502, 504})
+
+
+class Opening(Dialogue):
+    """The steps from the first byte to a session that is ready for transactions."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._mechanism: sasl.Mechanism | None = None
+        self._cancelled = False
+        self._handlers |= {
+            GREETING: self._on_greeting,
+            "EHLO": self._on_ehlo,
+            "HELO": self._on_helo,
+            "STARTTLS": self._on_starttls,
+            "AUTH": self._on_auth,
+        }
+
+    def tls_started(self) -> None:
+        """Go on behind a TLS handshake: all that was known is forgotten (RFC 3207 section 4.2)."""
+        self.tls = True
+        self.capabilities = Capabilities()
+        self._reader = ReplyReader()
+        self.state = State.HELLO
+        self._send("EHLO", commands.ehlo(self._options.helo))
+
+    def _on_greeting(self, reply: Reply, _: Transaction | None) -> None:
+        if self.state is State.OVER:
+            self._refuse_session(self._refused(GREETING, reply))
+        else:
+            self._send("EHLO", commands.ehlo(self._options.helo))
+
+    def _on_ehlo(self, reply: Reply, _: Transaction | None) -> None:
+        options = self._options
+        if self.state is State.READY:
+            self.capabilities = Capabilities.from_reply(reply)
+            self._go_on()
+        elif (
+            reply.code in _UNKNOWN_COMMAND
+            and options.credential is None
+            and options.security in (Security.NONE, Security.OPPORTUNISTIC)
+            and not self.tls
+        ):
+            # RFC 5321 section 3.2; HELO can offer neither TLS nor AUTH.
+            self._send("HELO", commands.helo(options.helo))
+        else:
+            self._refuse_session(self._refused("EHLO", reply))
+
+    def _on_helo(self, reply: Reply, _: Transaction | None) -> None:
+        if self.state is State.READY:
+            self._events.append(Opened())
+        else:
+            self._refuse_session(self._refused("HELO", reply))
+
+    def _go_on(self) -> None:
+        """Take the next step behind an EHLO: TLS, then AUTH, then work."""
+        options = self._options
+        if not self.tls and options.security in (Security.STARTTLS, Security.OPPORTUNISTIC):
+            if self.capabilities.starttls:
+                self._send("STARTTLS", commands.STARTTLS)
+                return
+            if options.security is Security.STARTTLS:
+                self._refuse_session(
+                    TLSError(
+                        "TLS is required, and the server does not offer STARTTLS",
+                        phase="starttls",
+                        command="STARTTLS",
+                        **fields_of(verdict.TLS_FAILED),
+                    )
+                )
+                return
+        if options.credential is None:
+            self._events.append(Opened())
+        elif not (self.tls or options.allow_plaintext_auth):
+            self._refuse_auth(
+                "Credentials are configured, and the connection is not encrypted: use TLS "
+                "(security), or set allow_plaintext_auth"
+            )
+        else:
+            self._start_auth()
+
+    def _start_auth(self) -> None:
+        credential = self._options.credential
+        assert credential is not None
+        offered, allowed = self.capabilities.auth, self._options.auth
+        mechanism = sasl.choose(offered, allowed, credential)
+        if mechanism is None:
+            offers = f"offers only {' '.join(offered)}" if offered else "does not offer AUTH"
+            self._refuse_auth(
+                f"Credentials are configured, and the server {offers} "
+                f"(usable here: {' '.join(sasl.usable(allowed)) or 'nothing'})"
+            )
+            return
+        self._mechanism = mechanism
+        initial = mechanism.initial()
+        line = commands.auth(mechanism.name, initial)
+        shown = f"AUTH {mechanism.name}"
+        if initial is not None and len(line) > commands.INITIAL_RESPONSE_LIMIT:
+            line = commands.auth(mechanism.name)
+        elif initial is not None:
+            shown += f" {REDACTED}"
+        self._send("AUTH", line, shown=shown)
+
+    def _on_auth(self, reply: Reply, _: Transaction | None) -> None:
+        mechanism = self._mechanism
+        assert mechanism is not None
+        if self.state is State.AUTH:
+            response = mechanism.respond(reply.lines[0]) if not self._cancelled else None
+            if self._cancelled:
+                self.fail(self._out_of_step("AUTH", reply, None))
+            elif response is None:
+                self._cancelled = True
+                self._send("AUTH", commands.CANCEL)
+            else:
+                self._send("AUTH", commands.auth_response(response), shown=REDACTED)
+        elif reply.severity == 2:
+            self.authenticated = True
+            self._events.append(Opened())
+        else:
+            # No walk through the other mechanisms: a refused credential is refused.
+            error = self._refused("AUTH", reply)
+            if self._cancelled:
+                error.category, error.action, error.temporary = (
+                    verdict.AUTH_STUCK.category,
+                    verdict.AUTH_STUCK.action,
+                    verdict.AUTH_STUCK.temporary,
+                )
+            self._refuse_session(error)
+
+    def _on_starttls(self, reply: Reply, _: Transaction | None) -> None:
+        if self.state is not State.TLS:
+            self._refuse_session(self._refused("STARTTLS", reply))
+        elif self._reader.trailing:
+            # Whoever sits on the way could have put it there (RFC 3207 section 6).
+            self.fail(
+                ProtocolError(
+                    "The server sent more in clear behind its answer to STARTTLS: somebody may "
+                    "be tampering with the connection",
+                    phase="starttls",
+                    command="STARTTLS",
+                    **fields_of(verdict.judge_garbage("starttls")),
+                )
+            )
+        else:
+            self._events.append(HandshakeWanted())
+
+    def _refuse_session(self, error: SMTPError) -> None:
+        """End the opening; the server is still in step and may be told QUIT."""
+        state = self.state
+        self.fail(error)
+        self.state = state
+
+    def _refuse_auth(self, message: str) -> None:
+        self._refuse_session(
+            AuthenticationError(
+                message, phase="auth", command="AUTH", **fields_of(verdict.UNUSABLE_AUTH)
+            )
+        )

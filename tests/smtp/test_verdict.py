@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pytest
+
+from django_smtpx.smtp import verdict
+from django_smtpx.smtp.reply import Reply
+
+CASES = """
+mail 250 2.1.0 ok | ok none
+data 354 go on | ok none
+rcpt 550 5.1.1 no such user | mailbox_unknown suppress
+rcpt 550 no such user | mailbox_unknown fail
+rcpt 450 4.1.1 later | mailbox_unknown retry
+rcpt 550 5.2.1 disabled | mailbox_disabled suppress
+rcpt 550 5.2.1 The user is receiving mail at a rate that | recipient_rate retry
+rcpt 452 4.2.2 over quota | mailbox_full retry
+rcpt 552 5.2.2 over quota | mailbox_full fail
+rcpt 552 5.1.1 overquota | mailbox_full fail
+rcpt 552 full | mailbox_full fail
+rcpt 452 4.5.3 too many recipients | too_many_recipients split
+rcpt 552 5.5.3 enough | too_many_recipients split
+rcpt 452 Too many recipients received this hour | too_many_recipients split
+rcpt 452 4.3.1 Insufficient system storage | server_busy next_host
+rcpt 452 no room | server_busy retry
+rcpt 451 4.7.1 Greylisted for 5 minutes | greylisted retry
+rcpt 450 4.2.0 greylisted | greylisted retry
+rcpt 450 4.7.1 come back | greylisted retry
+rcpt 450 4.7.1 Client host rejected: cannot find your hostname, [x] | sender_auth pause
+rcpt 450 later | other_temporary retry
+rcpt 556 5.1.10 null MX | domain_unknown fail
+rcpt 550 5.1.10 not found | mailbox_unknown suppress
+rcpt 553 bad | address_invalid fail
+rcpt 550 5.7.606 banned | policy fail
+rcpt 554 5.7.1 <u>: Relay access denied | relay_denied fail
+rcpt 554 5.9.9 what | other_permanent fail
+rcpt 450 4.1.8 Sender address rejected: Domain not found | sender_rejected hold
+mail 552 5.3.4 too big | too_large fail
+mail 552 too big | too_large fail
+eod 552-5.2.3 too big | too_large fail
+mail 530 5.7.0 Must issue a STARTTLS command first | tls_error reconnect
+mail 530 5.7.0 Authentication required | auth_required hold
+mail 553 not you | sender_rejected fail
+mail 503 5.5.1 nested MAIL | protocol_error reconnect
+mail 550 who are you | other_permanent fail
+mail 421 4.3.2 shutting down | server_busy next_host
+mail 421 bye | server_busy retry
+mail 421 4.4.2 timeout exceeded | disconnected reconnect
+eod 550 5.7.1 no | policy fail
+eod 550 5.7.26 unauthenticated | sender_auth fail
+eod 421 4.7.28 unusual rate | rate_limited slow
+eod 554 5.4.6 hops | loop fail
+eod 554 5.6.0 bad MIME | content_rejected fail
+eod 554 no | other_permanent fail
+eod 451 4.3.0 later | server_busy retry
+data 554 no valid recipients | other_permanent fail
+greeting 554 go away | other_permanent next_host
+greeting 450 later | server_busy next_host
+greeting 421 too busy | server_busy pause
+greeting 421 4.7.0 Error: too many connections from x | rate_limited slow
+ehlo 550 who | other_permanent next_host
+starttls 454 TLS currently unavailable | tls_error reconnect
+starttls 421 bye | server_busy pause
+auth 535 5.7.8 no | auth_failed hold
+auth 534 5.7.9 no | auth_failed hold
+auth 530 no | auth_failed hold
+auth 435 not now | auth_failed pause
+auth 454 4.7.0 not now | auth_failed pause
+auth 421 bye | server_busy pause
+connect 554 no | other_permanent next_host
+connect 450 no | other_temporary retry
+"""
+
+
+@pytest.mark.parametrize("case", CASES.strip().splitlines())
+def test_table(case):
+    """Each reply is judged by its phase, codes and text."""
+    question, _, expected = case.partition(" | ")
+    phase, code, text = question.split(" ", 1)[0], question.split(" ", 1)[1][:3], question
+    text = question.split(" ", 1)[1][4:]
+    judged = verdict.judge_reply(phase, Reply(int(code), (text,)))
+    assert f"{judged.category} {judged.action}" == expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "text", "outcome", "temporary"),
+    [
+        ("rcpt", 550, "", "failed", False),
+        ("rcpt", 450, "", "deferred", True),
+        ("auth", 535, "", "deferred", False),
+        ("greeting", 554, "", "deferred", True),
+        ("eod", 250, "", "sent", False),
+        ("rcpt", 452, "4.5.3 x", "deferred", True),
+    ],
+)
+def test_outcome(phase, code, text, outcome, temporary):
+    """The verdict says what becomes of the recipient, and whether trying again can help."""
+    judged = verdict.judge_reply(phase, Reply(code, (text,)))
+    assert (judged.outcome, judged.temporary) == (outcome, temporary)
+
+
+def test_lost_connections():
+    """Before a transaction another host is tried; inside one, the message is tried again."""
+    for judge, category in (
+        (verdict.judge_disconnect, "disconnected"),
+        (verdict.judge_timeout, "timeout"),
+        (verdict.judge_garbage, "protocol_error"),
+    ):
+        assert judge("ehlo") == verdict.Verdict(category, "next_host", True)
+        assert judge("rcpt") == verdict.Verdict(category, "retry", True)
+    assert verdict.UNKNOWN_OUTCOME.outcome == "unknown"
+
+
+def test_every_phase_has_a_last_word():
+    """No refusal is without a verdict, and all names are those of the documentation."""
+    for phase in (
+        "resolve",
+        "connect",
+        "greeting",
+        "ehlo",
+        "starttls",
+        "auth",
+        "mail",
+        "rcpt",
+        "data",
+        "eod",
+    ):
+        for code in range(400, 600):
+            assert verdict.judge_reply(phase, Reply(code)).action != "none"
