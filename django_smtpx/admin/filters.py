@@ -1,0 +1,88 @@
+"""The filters beside the lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Exists, Min, OuterRef
+from django.utils.translation import gettext_lazy as _
+
+from django_smtpx.admin import words
+from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.models import Category, Delivery, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
+
+    Choices = Iterable[tuple[str, _StrOrPromise]]
+
+
+class MailerFilter(admin.SimpleListFilter):
+    """By mailer: those that are configured, and those that have mail all the same."""
+
+    title = _("mailer")
+    parameter_name = "mailer"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return the mailers, by name."""
+        names = {*mailers(), *mailer_errors(), *used_mailers()}
+        return [(name, words.mailer(name)) for name in sorted(names)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the chosen mailer; "" is one, too."""
+        name = self.value()
+        return queryset if name is None else queryset.filter(mailer=name)
+
+
+class _DeliveryFilter(admin.SimpleListFilter):
+    """Messages with a delivery like that; two such filters mean one and the same delivery."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the messages that have such a delivery."""
+        if self.value() is None:
+            return queryset
+        names = (name for name in ("status", "category") if name in request.GET)
+        # Its own value comes from value(): while facets are counted it is not the request's.
+        chosen = {name: request.GET[name] for name in names}
+        chosen[str(self.parameter_name)] = str(self.value())
+        such = Delivery.objects.using(queryset.db).filter(message=OuterRef("pk"), **chosen)
+        return queryset.filter(Exists(such))
+
+
+class StatusFilter(_DeliveryFilter):
+    """By the status of a delivery."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return all statuses."""
+        return Delivery.Status.choices
+
+
+class CategoryFilter(_DeliveryFilter):
+    """By the category of a delivery."""
+
+    title = _("category")
+    parameter_name = "category"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return all categories."""
+        return Category.choices
+
+
+def used_mailers() -> Iterator[str]:
+    """Yield each mailer that has messages, by one step along an index a mailer.
+
+    A DISTINCT would read every row.
+    """
+    rows: QuerySet[Model] = Message.objects.all()
+    name = rows.aggregate(first=Min("mailer"))["first"]
+    while name is not None:
+        yield name
+        name = rows.filter(mailer__gt=name).aggregate(next=Min("mailer"))["next"]

@@ -1,0 +1,122 @@
+"""What rows say in plain words; the time is an argument."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.formats import date_format, number_format
+from django.utils.text import Truncator
+from django.utils.timesince import timeuntil
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+
+from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.models import Delivery, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from django_smtpx.models import Attempt
+
+Status = Delivery.Status
+
+_SUBJECT_LENGTH = 80
+_IMMINENT = 60.0
+
+
+def next_attempt(delivery: Delivery, now: datetime) -> str:
+    """Say when, or on whose word, a delivery is tried again; "" once it is settled."""
+    if delivery.status == Status.SENDING:
+        return _("being sent now")
+    if delivery.status == Status.UNKNOWN:
+        return _("waits for a person")
+    if delivery.status not in (Status.QUEUED, Status.DEFERRED):
+        return ""
+    if delivery.mailer not in mailers():
+        return _("waits for its mailer to be configured")
+    if delivery.lane != Delivery.Lane.IDLE:
+        return _("due now")
+    return _idle(delivery.next_attempt_at, parked=delivery.parked_at is not None, now=now)
+
+
+def _idle(due: datetime | None, *, parked: bool, now: datetime) -> str:
+    if due is None:
+        return (
+            _("parked with its mailer until it is resumed") if parked else _("waits for a person")
+        )
+    if due <= now:
+        return _("due now")
+    if parked:
+        return _("parked with its mailer until %(time)s") % {"time": moment(due)}
+    return soon(due, now)
+
+
+def next_probe(route: Route, now: datetime) -> str:
+    """Say when a route is tried again; "" while it is open."""
+    if route.state == Route.State.OPEN:
+        return ""
+    if route.paused_until is None:
+        return _("when it is resumed")
+    if route.paused_until <= now:
+        return _("due now")
+    return soon(route.paused_until, now)
+
+
+def soon(due: datetime, now: datetime) -> str:
+    """Say how long it is until ``due``, and when that is."""
+    values = {"time": moment(due), "wait": timeuntil(due, now, depth=1)}
+    if (due - now).total_seconds() < _IMMINENT:
+        return _("in less than a minute (%(time)s)") % values
+    return _("in %(wait)s (%(time)s)") % values
+
+
+def moment(at: datetime) -> str:
+    """Return a time in the reader's zone and manner."""
+    return date_format(localtime(at), "DATETIME_FORMAT")
+
+
+def mailer(name: str) -> str:
+    """Return a mailer's name, and whether it can still be used."""
+    if not name:
+        return _("(without a name)")
+    if name in mailers():
+        return name
+    if name in mailer_errors():
+        return _("%(mailer)s (configuration error)") % {"mailer": name}
+    return _("%(mailer)s (not configured)") % {"mailer": name}
+
+
+def subject(text: str) -> str:
+    """Return a subject that fits into a list."""
+    return Truncator(text).chars(_SUBJECT_LENGTH) if text.strip() else _("(no subject)")
+
+
+def codes(code: int | None, enhanced_code: str) -> str:
+    """Return "550 5.1.1", or what there is of it."""
+    return " ".join(str(part) for part in (code, enhanced_code) if part)
+
+
+def counts(by_status: Mapping[str, int]) -> str:
+    """Return "3 sent, 1 failed", in the order of the statuses."""
+    parts = [
+        _("%(count)s %(status)s")
+        % {"count": number_format(by_status[status.value]), "status": status.label}
+        for status in Status
+        if by_status.get(status.value)
+    ]
+    return ", ".join(parts)
+
+
+def address(attempt: Attempt) -> str:
+    """Return "192.0.2.1:25" or "[2001:db8::1]:25", or what there is of it."""
+    ip = f"[{attempt.ip}]" if ":" in attempt.ip else attempt.ip
+    return f"{ip}:{attempt.port}" if attempt.port else ip
+
+
+def encryption(attempt: Attempt) -> str:
+    """Return how an attempt's connection was encrypted, and what vouched for the server."""
+    if not attempt.tls or not attempt.tls_verified_by:
+        return attempt.tls
+    values = {"tls": attempt.tls, "how": attempt.tls_verified_by.upper()}
+    return _("%(tls)s, verified by %(how)s") % values
