@@ -73,9 +73,9 @@ def half_credentials(name: str) -> list[tuple[str, str]]:
 def port_follows_email_settings() -> bool:
     """Whether the default mailer's port follows from EMAIL_USE_TLS or EMAIL_USE_SSL alone."""
     source = current().sources[DEFAULT]
-    labels = source.labels.values()
     options = source.options or Redacted()
-    return options.get("port") is None and "EMAIL_PORT" in labels
+    by_email_settings = {"EMAIL_USE_TLS", "EMAIL_USE_SSL"} & set(source.labels.values())
+    return options.get("port") is None and bool(by_email_settings)
 
 
 def mailer_from_kwargs(alias: str | None, kwargs: Mapping[str, Any]) -> Mailer:

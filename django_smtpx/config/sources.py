@@ -127,7 +127,7 @@ def _over_classic(source: Source) -> Source:
     classic = classic_options()
     if SECURITY_KEYS & own.keys():
         classic = without_security(classic)
-    labels = {key: _CLASSIC[key] for key in classic if key not in own}
+    labels = {key: _CLASSIC[key] for key in classic if key not in own and is_set(_CLASSIC[key])}
     where = source.where if own else "EMAIL_*"
     return Source(where, Redacted({**classic, **own}), labels)
 
