@@ -122,7 +122,8 @@ def _check_port(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except (OSError, OverflowError) as error:
-        raise DemoError(f"No port {port} for the admin ({error}). Try: --serve 8765") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DemoError(f"No port {port} for the admin: {reason}. Try: --serve 8765") from error
 
 
 @contextlib.contextmanager
@@ -230,8 +231,11 @@ def _serve(port: int) -> None:
         say(f"\nThe admin is open: http://127.0.0.1:{port}/admin/")
         say(f"User: demo   Password: {password}")
         say("Press Ctrl-C to stop.")
-        while site.poll() is None:
-            time.sleep(0.5)
+        try:
+            site.wait()
+        except KeyboardInterrupt:
+            say("\nStopped.")
+            return
         raise DemoError(f"The site ended by itself. {_tail(VAR / 'site.log')}")
 
 
