@@ -18,7 +18,7 @@ from celery import bootsteps, current_app, shared_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 
 from django_smtpx import delivery
-from django_smtpx.config import get_mailer, mailers, sweep_interval
+from django_smtpx.config import mailers, sweep_interval
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
@@ -43,8 +43,17 @@ logger = logging.getLogger("django_smtpx.tasks")
 @shared_task(name="django_smtpx.drain", ignore_result=True, max_retries=0)
 def drain(mailer: str) -> None:
     """Deliver what is due for one mailer."""
+    known = mailers().get(mailer)
+    if known is None:
+        logger.error("No mailer %r is configured here, or it is invalid: its mail waits.", mailer)
+        return
     try:
-        delivery.drain(get_mailer(mailer), wake=lambda: hints.send_drain(mailer), linger=COALESCE)
+        delivery.drain(
+            known,
+            wake=lambda: hints.send_drain(mailer),
+            linger=COALESCE,
+            stops=(SoftTimeLimitExceeded,),
+        )
     except SoftTimeLimitExceeded:
         # The site's own limit: what was known is settled, what was not begun is back.
         hints.send_drain(mailer)

@@ -225,3 +225,10 @@ def test_the_step_is_added_to_the_worker():
 
     celeryd_init.send(sender="worker", instance=Worker(), conf=Worker.app.conf, options={})
     assert tasks.SweepStep in Worker.app.steps["worker"]
+
+
+def test_a_hint_for_a_mailer_that_is_gone(caplog, hints):
+    """A mailer that is not configured any more is an error in the log, and its mail waits."""
+    with real_queue(host="127.0.0.1", port=1):
+        tasks.drain("gone")
+    assert "'gone'" in caplog.text

@@ -50,6 +50,7 @@ class Chunk:
         book: Callable[[Outcome, Job], list[Booking]],
         settle: Callable[[Sequence[Booking]], None],
         keep_alive: Callable[[], None],
+        go_on: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interval = min(MAX_SECONDS, lease.seconds / 3)
@@ -59,10 +60,12 @@ class Chunk:
         self._book = book
         self._settle = settle
         self._keep_alive = keep_alive
+        self._go_on = go_on
         self._clock = clock
         self._renewed = clock()
         self._unsettled: list[Booking] = []
         self._given_back: set[int] = set()
+        self._cleared: object = None
         self._stop = False
         self._jobs = _head(pending)
         self._contents = ledger.contents(rows_of_jobs(self._jobs))
@@ -89,8 +92,7 @@ class Chunk:
                 self._take(outcome)
         except BaseException:
             outcomes.close()
-            if session.interrupted is not None:
-                self._take(session.interrupted)
+            self._take_interrupted(session.interrupted)
             raise
         finally:
             self._flush()
@@ -99,7 +101,10 @@ class Chunk:
     def may_send(self, envelope: Envelope) -> bool:
         """Say whether the content may leave: its job is still ours, suspends counted."""
         job = envelope.ident
-        return id(job) not in self._given_back and self._lease.valid()
+        may = id(job) not in self._given_back and self._go_on() and self._lease.valid()
+        if may:
+            self._cleared = job
+        return may
 
     def waiting(self, elapsed: float) -> None:
         """Write what is known, renew, and give back what a long wait keeps from beginning."""
@@ -120,19 +125,41 @@ class Chunk:
         began = self._clock()
         for job in self._jobs:
             late = self.done and self._clock() - began > MAX_SECONDS
-            if late or self._stop or self._given_back:
+            if late or self._stop or self._given_back or not self._go_on():
                 return
             yield job.envelope(self._contents[job.message])
 
+    def in_doubt(self, job: Job) -> bool:
+        """Say whether content of ``job``, which has no outcome on record, may have left."""
+        return job is self._cleared
+
     def _take(self, outcome: Outcome) -> None:
-        job = self._pending.popleft()
+        self._unsettled += self._book(outcome, self._pending[0])
+        self._pending.popleft()
+        self._cleared = None
         self.done += 1
-        self._unsettled += self._book(outcome, job)
+
+    def _take_interrupted(self, outcome: Outcome | None) -> None:
+        """Take what is known of the job under way, unless it was taken before the stop."""
+        if outcome is None:
+            self._cleared = None
+        elif self._pending and outcome.envelope.ident is self._pending[0]:
+            self._take(outcome)
 
     def _flush(self) -> None:
-        if self._unsettled:
+        if not self._unsettled:
+            return
+        try:
+            self._settle(self._unsettled)
+        except DatabaseError:
+            raise
+        except BaseException:
+            # A stop (a soft time limit) in the middle of it: what is known is
+            # worth one more try before it takes effect.
             self._settle(self._unsettled)
             self._unsettled = []
+            raise
+        self._unsettled = []
 
     def _give_back(self) -> None:
         """Give back all but the job whose reply is awaited."""

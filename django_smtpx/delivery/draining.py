@@ -14,7 +14,14 @@ from django.db import connections
 from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.chunk import Chunk
-from django_smtpx.delivery.jobs import Job, book, book_failure, jobs_of, rows_of_jobs
+from django_smtpx.delivery.jobs import (
+    Job,
+    book,
+    book_failure,
+    holds_mailer,
+    jobs_of,
+    rows_of_jobs,
+)
 from django_smtpx.delivery.sessions import open_session
 from django_smtpx.models import Delivery
 from django_smtpx.smtp.pool import default_pool
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.config import Mailer
     from django_smtpx.ledger import Booking, Lease
-    from django_smtpx.smtp import SMTPError
+    from django_smtpx.smtp import Outcome, SMTPError
     from django_smtpx.smtp.session import Session
 
 BATCH = 100
@@ -39,14 +46,21 @@ _SETTLE_TRIES = 6
 logger = logging.getLogger("django_smtpx.delivery")
 
 
-def drain(mailer: Mailer, *, wake: Callable[[], None] = lambda: None, linger: float = 0.0) -> int:
+def drain(
+    mailer: Mailer,
+    *,
+    wake: Callable[[], None] = lambda: None,
+    linger: float = 0.0,
+    stops: tuple[type[BaseException], ...] = (),
+) -> int:
     """Deliver what is ready for ``mailer``, and return how many deliveries were settled or put off.
 
     ``wake`` is called when one more drain should run. ``linger`` is for how
     many seconds to look again once nothing is ready: as long as hints are
-    coalesced, so that none of them is lost.
+    coalesced, so that none of them is lost. ``stops`` are the exceptions that
+    mean "end now", and say nothing about the mail under way.
     """
-    return Drain(mailer, wake=wake, linger=linger).run()
+    return Drain(mailer, wake=wake, linger=linger, stops=stops).run()
 
 
 class Drain:
@@ -60,6 +74,7 @@ class Drain:
         linger: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         rand: Callable[[], float] = random.random,
+        stops: tuple[type[BaseException], ...] = (),
     ) -> None:
         self.mailer = mailer
         self.booked = 0
@@ -67,6 +82,7 @@ class Drain:
         self._linger = linger
         self._clock = clock
         self._rand = rand
+        self._stops = stops
         self._began = clock()
         self._session: Session | None = None
         self._slot: pacing.HeldSlot | None = None
@@ -144,16 +160,35 @@ class Drain:
         return Chunk(
             lease,
             jobs,
-            book=lambda outcome, job: book(outcome, job, self.mailer, lease.now(), self._rand),
+            book=lambda outcome, job: self._book(lease, outcome, job),
             settle=lambda bookings: self._settle(lease, bookings),
             keep_alive=lambda: self._keep_alive(lease),
+            go_on=lambda: not self._closed,
+        )
+
+    def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
+        """Decide about one transaction; an answer about the account holds the mailer."""
+        until = None
+        for result in filter(holds_mailer, outcome.results):
+            assert result.error is not None
+            until = pacing.book_failure(self.mailer, result.error, lease.now())
+            self._closed = True
+            break
+        return book(
+            outcome, job, self.mailer, now=lease.now(), rand=self._rand, held_until=until
         )
 
     def _send_chunk(self, session: Session, chunk: Chunk, lease: Lease, jobs: deque[Job]) -> None:
         """Send one chunk, and look at what it says about the session and the mailer."""
         fresh = session.transactions == 0
-        done = chunk.send(session)
-        if done and self._probing:
+        try:
+            done = chunk.send(session)
+        except (DatabaseError, *self._stops):
+            raise
+        except Exception:
+            self._blame(lease, jobs, chunk)
+            raise
+        if done and self._probing and not self._closed:
             pacing.book_success(self.mailer, lease.now())
             self._probing = False
         if session.usable:
@@ -163,6 +198,12 @@ class Drain:
         self._fruitless = 0 if done else self._fruitless + fresh
         if self._fruitless >= _FRUITLESS and session.failure is not None and jobs:
             self._rest(lease, jobs, (session.failure,))
+
+    def _blame(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
+        """Count an error of our own against the mail that was under way when it came."""
+        if jobs:
+            job = jobs.popleft()
+            ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
 
     def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
         """Get a session for the first job; without one, it alone has failed."""

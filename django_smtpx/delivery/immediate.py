@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from django_smtpx.smtp import Envelope, Outcome, SMTPError
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from django_smtpx.compose import Composed
@@ -105,14 +106,34 @@ def _exchange(
     if not gate.is_open:
         return Exchange(failures=(pacing.closed_error(mailer, gate),))
     exchange = Exchange()
-    for first in range(0, len(recipients), MAX_RECIPIENTS):
-        envelope = Envelope(sender, recipients[first : first + MAX_RECIPIENTS], content)
-        step = _transact(mailer, envelope)
-        exchange = Exchange(exchange.outcomes + step.outcomes, exchange.failures + step.failures)
-        if not step.outcomes:
-            break
+    with _counted(mailer, at):
+        for first in range(0, len(recipients), MAX_RECIPIENTS):
+            envelope = Envelope(sender, recipients[first : first + MAX_RECIPIENTS], content)
+            step = _transact(mailer, envelope)
+            exchange = Exchange(
+                exchange.outcomes + step.outcomes, exchange.failures + step.failures
+            )
+            if not step.outcomes:
+                break
     _book_route(mailer, exchange, gate, at)
     return exchange
+
+
+@contextmanager
+def _counted(mailer: Mailer, at: datetime) -> Iterator[None]:
+    """Count the connection among the mailer's; a slot is taken if there is one, not waited for.
+
+    Inside the caller's transaction nothing may be written yet.
+    """
+    if not mailer.name or connections[ledger.database()].in_atomic_block:
+        yield
+        return
+    slot = pacing.take_slot(mailer, at)
+    try:
+        yield
+    finally:
+        if slot is not None:
+            pacing.rest_slot(slot, ledger.now(), mailer.idle_timeout)
 
 
 def _transact(mailer: Mailer, envelope: Envelope) -> Exchange:
@@ -159,7 +180,7 @@ def _bookings(
     bookings: list[Booking] = []
     for outcome in exchange.outcomes:
         job = Job(tuple(by_recipient.pop(result.recipient) for result in outcome.results))
-        bookings += book(outcome, job, mailer, lease.now(), random.random)
+        bookings += book(outcome, job, mailer, now=lease.now(), rand=random.random)
     if by_recipient:
         job = Job(tuple(by_recipient.values()))
         bookings += book_failure(job, exchange.failures[-1], mailer, lease.now(), None)

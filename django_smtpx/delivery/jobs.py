@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from django_smtpx.config import Mailer
     from django_smtpx.smtp import Outcome, SMTPError
 
+HOLDING = frozenset({"auth_failed", "auth_required", "quota_exhausted"})
+"""What holds a mailer, wherever it is said."""
+
 MAX_RECIPIENTS = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
 
@@ -61,13 +64,26 @@ def rows_of_jobs(jobs: Iterable[Job]) -> list[Row]:
 
 
 def book(
-    outcome: Outcome, job: Job, mailer: Mailer, now: datetime, rand: Callable[[], float]
+    outcome: Outcome,
+    job: Job,
+    mailer: Mailer,
+    *,
+    now: datetime,
+    rand: Callable[[], float],
+    held_until: datetime | None = None,
 ) -> list[Booking]:
-    """Decide about each recipient of one transaction."""
+    """Decide about each recipient of one transaction.
+
+    ``held_until`` is the mailer's next probe, where an answer was about the
+    mailer: those that it met rest with it.
+    """
     bookings = []
     for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
+        park = held_until is not None and holds_mailer(result)
         if row.mode == "now":
             decision = decide_now(result, row.history)
+        elif park:
+            decision = parked(result, row.history, held_until)
         else:
             decision = decide(
                 result,
@@ -85,9 +101,15 @@ def book(
                 started_at=now,
                 duration=outcome.duration,
                 transcript=kept(outcome.transcript, result, mailer),
+                park=park and row.mode != "now",
             )
         )
     return bookings
+
+
+def holds_mailer(result: Result) -> bool:
+    """Say whether an answer is about the mailer's account rather than about this mail."""
+    return result.action == "hold" and result.category in HOLDING
 
 
 def book_failure(

@@ -7,7 +7,16 @@ held. Conservation holds at every moment: stored = sent + failed + cancelled +
 suppressed + unknown + still waiting, per recipient, of rows not purged.
 """
 
-from django_smtpx.ledger.claiming import claim, contents, mark, now, release, renew, rows_of
+from django_smtpx.ledger.claiming import (
+    abandon,
+    claim,
+    contents,
+    mark,
+    now,
+    release,
+    renew,
+    rows_of,
+)
 from django_smtpx.ledger.clock import Lease
 from django_smtpx.ledger.immediate import resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
@@ -29,6 +38,7 @@ __all__ = [
     "Lease",
     "Row",
     "Stored",
+    "abandon",
     "claim",
     "contents",
     "database",

@@ -121,6 +121,18 @@ def release(lease: Lease, rows: Sequence[Row], *, parked_until: datetime | None 
     )
 
 
+def abandon(lease: Lease, rows: Sequence[Row], *, in_doubt: bool) -> None:
+    """Let the lease on rows whose sending raised end now.
+
+    The sweep counts it as lost, as if the worker had died of them: a message
+    that stops every worker does not hold up its neighbours for ever.
+    ``in_doubt`` says that their content may have left.
+    """
+    held = _held(lease).filter(pk__in=[row.pk for row in rows])
+    at = lease.now()
+    patiently(lambda: held.update(lease_expires_at=at, marked=in_doubt), database())
+
+
 def _ready(mailer: str, lane: Lane, at: datetime, using: str) -> QuerySet[Delivery]:
     unexpired = Q(expires_at=None) | Q(expires_at__gt=at)
     rows = Delivery.objects.using(using).filter(unexpired, mailer=mailer, lane=lane)

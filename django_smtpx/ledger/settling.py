@@ -154,13 +154,21 @@ def _really_written(group: Sequence[Booking], now: datetime, using: str) -> list
     """Return those of a group that the update met: the others were no longer ours.
 
     An update clears the token, and nothing else does without a new one or a
-    new status, so the rows that it met are told by their count of attempts.
+    new status, so the rows that it met are told by their count of attempts. One
+    that has its attempt already was written by an earlier call, whose answer
+    was lost with the connection.
     """
-    rows = Delivery.objects.using(using).filter(
-        pk__in=[booking.row.pk for booking in group], lease_token=None
-    )
+    keys = [booking.row.pk for booking in group]
+    rows = Delivery.objects.using(using).filter(pk__in=keys, lease_token=None)
     counts = dict(rows.values_list("pk", "attempt_count"))
-    return [b for b in group if counts.get(b.row.pk) == b.row.attempts + 1]
+    attempts = Attempt.objects.using(using).filter(delivery__in=keys)
+    before = set(attempts.values_list("delivery", "number"))
+    return [
+        booking
+        for booking in group
+        for number in (booking.row.attempts + 1,)
+        if counts.get(booking.row.pk) == number and (booking.row.pk, number) not in before
+    ]
 
 
 def _late(

@@ -191,7 +191,8 @@ class Session:
         outcome of the envelope that it happened to; an envelope that was taken and has no outcome
         was not begun, and no content of it left. When it ends by an exception from outside, or
         because the iterator is closed with a transaction under way, the connection is closed, and
-        ``interrupted`` holds what has to be known about it.
+        ``interrupted`` holds what has to be known about it: the outcome that was given last, if the
+        caller did not come back for the next one.
         """
         self._watch = watch or _NO_WATCH
         self.interrupted = None
@@ -203,8 +204,10 @@ class Session:
                 outcome = item if isinstance(item, Outcome) else self._carry(item, source)
                 if outcome is None:
                     return
-                queue.popleft()
+                # It leaves the queue once the caller has come back for more: an exception
+                # from outside may fall between the reply and the caller's hands.
                 yield outcome
+                queue.popleft()
         except BaseException:
             self._interrupt()
             raise
@@ -306,7 +309,8 @@ class Session:
                 protocol.fail(_interrupted())
             if item.done:
                 self.interrupted = self._outcome(item)
-            self.abort()
+            if not (item.done and protocol.idle):
+                self.abort()
         elif not self._protocol.idle:
             self.abort()
 
@@ -384,7 +388,7 @@ class Session:
             elif isinstance(event, Ended):
                 self._end()
                 raise event.error
-            elif isinstance(event, Opened):
+            elif isinstance(event, Opened) and protocol.failure is None:
                 break
         self._opening = protocol.entries
         protocol.entries = []

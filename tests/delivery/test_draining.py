@@ -522,3 +522,112 @@ def test_send_mail_is_all_a_site_calls():
         assert send_mail("S", "B", "from@example.com", ["a@example.com"]) == 1
         assert deliver() == 1
         assert b"Subject: S\r\n" in server.messages[0].content
+
+
+def test_an_answer_about_the_account_holds_the_mailer():
+    """A 530 to MAIL is about the login: one attempt, the mailer held, the mail at rest."""
+    with ScriptedServer({"MAIL": "530 5.7.0 Authentication required"}) as server, real_queue(server):
+        for name in "abc":
+            send(f"{name}@example.com")
+        deliver()
+        assert len(server.sessions) == 1
+    assert Route.objects.get().state == "held"
+    assert Attempt.objects.count() == 1
+    first, *others = Delivery.objects.order_by("pk")
+    assert (first.status, first.category, first.step) == ("deferred", "auth_required", 0)
+    assert first.next_attempt_at == Route.objects.get().paused_until
+    assert {row.attempt_count for row in others} == {0}
+
+
+def test_an_error_of_our_own_does_not_hold_up_the_neighbours(monkeypatch):
+    """A mail that raises in every worker is given up in the end, and the others go."""
+    original = drain_module.book
+
+    def book(outcome, job, *args, **kwargs):
+        if job.rows[0].recipient == "poison@example.com":
+            raise ZeroDivisionError
+        return original(outcome, job, *args, **kwargs)
+
+    monkeypatch.setattr(drain_module, "book", book)
+    with ScriptedServer({"RCPT": {"poison@*": "450 4.2.1 later"}}) as server, real_queue(server):
+        send("poison@example.com")
+        for name in "abc":
+            send(f"{name}@example.com")
+        for _ in range(4):
+            try:
+                deliver()
+            except ZeroDivisionError:
+                continue
+        assert len(server.messages) == 3
+    assert statuses() == ["failed", "sent", "sent", "sent"]
+
+
+def test_an_error_of_our_own_behind_a_250_is_in_doubt(monkeypatch):
+    """What the server may have taken is never said to have failed, whatever raised."""
+
+    def book(*args, **kwargs):
+        raise ZeroDivisionError
+
+    with ScriptedServer() as server, real_queue(server, on_unknown="hold"):
+        send("a@example.com")
+        monkeypatch.setattr(drain_module, "book", book)
+        with pytest.raises(ZeroDivisionError):
+            deliver()
+        deliver()
+        assert len(server.messages) == 1
+    assert statuses() == ["unknown"]
+    assert attempts() == [("unknown", "unknown_outcome", "eod", None)]
+
+
+def test_a_stop_in_the_middle_of_settling_is_made_good(monkeypatch):
+    """When a time limit falls into the writing of outcomes, they are written all the same."""
+
+    class Stop(Exception):
+        pass
+
+    original = ledger.settle
+    calls = []
+
+    def settle(lease, bookings):
+        calls.append(len(bookings))
+        if len(calls) == 1:
+            raise Stop
+        return original(lease, bookings)
+
+    monkeypatch.setattr(ledger, "settle", settle)
+    with ScriptedServer() as server, real_queue(server):
+        send("a@example.com")
+        with pytest.raises(Stop):
+            delivery.drain(get_mailer("default"), stops=(Stop,))
+    assert statuses() == ["sent"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stop_between_the_reply_and_its_booking(monkeypatch, when):
+    """Wherever a stop falls, a 250 that was read is booked, and once."""
+
+    class Stop(Exception):
+        pass
+
+    original = drain_module.Chunk._take
+    calls = []
+
+    def take(self, outcome):
+        calls.append(outcome)
+        if len(calls) == 2 and when == "before":
+            raise Stop
+        original(self, outcome)
+        if len(calls) == 2:
+            raise Stop
+
+    monkeypatch.setattr(drain_module.Chunk, "_take", take)
+    with ScriptedServer() as server, real_queue(server):
+        for number in range(5):
+            send(f"{number}@example.com")
+        with pytest.raises(Stop):
+            delivery.drain(get_mailer("default"), stops=(Stop,))
+        taken = len(server.messages)
+    assert taken in (2, 3)
+    assert statuses().count("sent") >= 2
+    assert Attempt.objects.filter(outcome="sent").count() == statuses().count("sent")
+    assert "sending" not in statuses()

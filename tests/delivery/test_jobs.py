@@ -74,7 +74,7 @@ def test_each_recipient_is_decided_about():
     outcome = Outcome(
         job.envelope(b"x"), (result("1@example.com"), result("2@example.com", "failed")), 0.5, "T"
     )
-    first, second = book(outcome, job, MAILER, NOW, lambda: 0.5)
+    first, second = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)
     assert (first.decision.status, first.transcript, first.duration) == ("sent", "", 0.5)
     assert (second.decision.status, second.transcript) == ("failed", "T")
 
@@ -83,7 +83,7 @@ def test_in_now_mode_a_deferral_is_the_end():
     """Nothing of now mode is tried again."""
     job = Job((row(1, mode="now"),))
     outcome = Outcome(job.envelope(b"x"), (result("1@example.com", "deferred"),))
-    (only,) = book(outcome, job, MAILER, NOW, lambda: 0.5)
+    (only,) = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)
     assert (only.decision.status, only.decision.next_attempt_at) == ("failed", None)
 
 
@@ -137,7 +137,7 @@ def test_split_only_where_someone_was_accepted(accepted):
     split = {"outcome": "deferred", "category": "too_many_recipients", "action": "split"}
     first = result("1@example.com") if accepted else result("1@example.com", **split)
     outcome = Outcome(job.envelope(b"x"), (first, result("2@example.com", **split)))
-    second = book(outcome, job, MAILER, NOW, lambda: 0.5)[1]
+    second = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)[1]
     assert (second.decision.next_attempt_at == NOW) is accepted
     assert second.decision.step == (0 if accepted else 1)
 

@@ -188,3 +188,14 @@ def test_told_after_commit_and_a_receiver_that_raises_harms_nothing(caplog):
     assert statuses() == ["sent", "failed"]
     assert "receiver" in caplog.text
     assert Message.objects.get().settled_at is not None
+
+
+def test_settling_twice_is_settling_once():
+    """A commit whose answer was lost is repeated without harm."""
+    stored("a@example.com", "b@example.com")
+    lease, rows = claimed()
+    bookings = [booking(row) for row in rows]
+    assert ledger.settle(lease, bookings) == 2
+    assert ledger.settle(lease, bookings) == 0
+    assert Attempt.objects.count() == 2
+    assert statuses() == ["sent", "sent"]
