@@ -17,8 +17,6 @@ from django_smtpx.admin.filters import MailerFilter
 from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.http import HttpRequest
 
 
@@ -26,16 +24,17 @@ if TYPE_CHECKING:
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     """Deliveries: whose they are, where they stand, and what the server said last."""
 
+    # What a reader at night asks first stands first: narrow screens cut off the rest.
     list_display = (
         "recipient",
         "status",
         "category",
+        "codes",
+        "next_attempt",
         "subject",
         "mailer_name",
         "host",
-        "codes",
         "attempt_count",
-        "next_attempt",
         "created",
     )
     sortable_by = ("recipient", "next_attempt", "created")
@@ -57,36 +56,25 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
                     "recipient",
                     "message_link",
                     "mailer_name",
-                    "status",
-                    "category",
-                    "next_attempt",
-                    "attempt_count",
-                    "created",
-                    "settled_at",
+                    ("status", "category"),
+                    ("next_attempt", "attempt_count"),
+                    ("created", "settled_at"),
                 )
             },
         ),
         (
             _("What the server said last"),
-            {"fields": ("reply", "codes", "phase", "host")},
+            {"fields": ("reply", ("codes", "phase", "host"))},
         ),
         (
             _("How the queue sees it"),
             {
                 "classes": ("collapse",),
                 "fields": (
-                    "domain",
-                    "priority",
-                    "lane",
-                    "next_attempt_at",
-                    "age_from",
-                    "step",
-                    "expires_at",
-                    "parked_at",
-                    "unknowns",
-                    "marked",
-                    "lease_expires_at",
-                    "leases_lost",
+                    ("domain", "priority", "lane"),
+                    ("next_attempt_at", "parked_at", "expires_at"),
+                    ("age_from", "step", "unknowns"),
+                    ("marked", "lease_expires_at", "leases_lost"),
                 ),
             },
         ),
@@ -121,9 +109,9 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         return words.next_attempt(delivery, timezone.now())
 
     @admin.display(description=_("created"), ordering="id")
-    def created(self, delivery: Delivery) -> datetime:
+    def created(self, delivery: Delivery) -> str:
         """Return when the message was stored."""
-        return delivery.message.created_at
+        return words.moment(delivery.message.created_at)
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
         """Return the fields; the link to the message for those who may follow it."""

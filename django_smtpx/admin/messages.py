@@ -62,15 +62,11 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
             None,
             {
                 "fields": (
-                    "subject_line",
-                    "from_header",
-                    "envelope_sender",
-                    "message_id",
-                    "uuid",
-                    "mailer_name",
-                    "mode",
-                    "created_at",
-                    "settled_at",
+                    "whole_subject",
+                    ("from_header", "envelope_sender"),
+                    ("message_id", "uuid"),
+                    ("mailer_name", "mode"),
+                    ("created_at", "settled_at"),
                     "content_kept",
                 )
             },
@@ -94,8 +90,13 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
 
     @admin.display(description=_("subject"))
     def subject_line(self, message: Message) -> str:
-        """Return the subject."""
+        """Return the subject as far as it fits into a list."""
         return words.subject(message.subject)
+
+    @admin.display(description=_("subject"))
+    def whole_subject(self, message: Message) -> str:
+        """Return the subject."""
+        return words.subject(message.subject, whole=True)
 
     @admin.display(description=_("mailer"))
     def mailer_name(self, message: Message) -> str:

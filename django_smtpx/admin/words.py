@@ -87,9 +87,11 @@ def mailer(name: str) -> str:
     return _("%(mailer)s (not configured)") % {"mailer": name}
 
 
-def subject(text: str) -> str:
-    """Return a subject that fits into a list."""
-    return Truncator(text).chars(_SUBJECT_LENGTH) if text.strip() else _("(no subject)")
+def subject(text: str, *, whole: bool = False) -> str:
+    """Return a subject, cut to what fits into a list unless the ``whole`` of it is wanted."""
+    if not text.strip():
+        return _("(no subject)")
+    return text if whole else Truncator(text).chars(_SUBJECT_LENGTH)
 
 
 def codes(code: int | None, enhanced_code: str) -> str:

@@ -139,6 +139,8 @@ def test_page(viewer):
     assert page.index('<samp dir="auto">No such user here') < page.index("Still no such user")
     for text in ("<code>RCPT</code>", "192.0.2.1:2525", "[2001:db8::1]:25", "RCPT TO", "0.25"):
         assert text in page
+    assert "March 4, 2026, noon" in page
+    assert "+00:00</div>" not in page
     assert "TLSv1.3 TLS_AES_256_GCM_SHA384, verified by PKIX" in page
     assert page.count("<details><summary>Transcript") == 1
     assert "S: 550 5.1.1 No such user here" in page

@@ -95,6 +95,7 @@ def test_subject():
     assert words.subject("Hello") == "Hello"
     assert words.subject(" ") == "(no subject)"
     assert len(words.subject("x" * 1000)) == 80
+    assert len(words.subject("x" * 1000, whole=True)) == 1000
 
 
 @pytest.mark.parametrize(
