@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from django_smtpx import ledger
@@ -127,6 +127,7 @@ def test_inside_a_transaction_nothing_is_written_before_the_bytes_moved():
 
     def look(conversation, argument):
         seen.append(Message.objects.count())
+        connection.close()  # the server's thread has one of its own
 
     with ScriptedServer({"EOD": look}) as server, real_queue(server, mode="now"):
         with transaction.atomic():
