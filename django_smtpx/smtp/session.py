@@ -273,12 +273,13 @@ class Session:
         """Find out whether the server hung up behind a refusal, without delaying a healthy one."""
         protocol = self._protocol
         if protocol.failure is None:
-            if protocol.owed is None:
+            if protocol.idle:
                 protocol.reset()
                 self._flush()
                 if not self._await(CLEANUP_TIMEOUT):
                     protocol.receive_timeout()
-            else:
+            elif protocol.owed is not None:
+                # The next group is on its way: its first reply, or the lack of it, tells.
                 self._await(CLEANUP_TIMEOUT)
         if protocol.failure is not None:
             self._end()

@@ -18,6 +18,7 @@ FACTS = {"host": "h", "ip": "192.0.2.1", "port": 25, "tls": "", "tls_verified_by
 LOGIN = Credential("user", "pa55-word!")
 OPTIONS = Options(host="127.0.0.1", port=25, security=Security.NONE, helo="me.example", timeout=5)
 HELLO = b"250-mx.example hello\r\n250-SIZE 1000\r\n250 PIPELINING\r\n"
+WIDE_HELLO = b"250-mx.example hello\r\n250 PIPELINING\r\n"
 PLAIN_HELLO = b"250 mx.example hello\r\n"
 
 
@@ -94,7 +95,7 @@ def table(transaction, *, disconnected: bool = False) -> list[tuple]:
 class Server:
     """Plays one script for each connection that comes, and notes what it was told.
 
-    A step is bytes to send, "line" to read a line, an int to read so many lines, "content" to read
+    What is heard at the end of the stream is None. A step is bytes to send, "line" to read a line, an int to read so many lines, "content" to read
     up to the final dot, "eof" to wait for the end, "tls" to shake hands, an event to wait for, or a
     callable that gets the socket.
     """
@@ -104,6 +105,8 @@ class Server:
         self._context = context
         self.heard: list[bytes] = []
         self.connections = 0
+        self._connections: list[socket.socket] = []
+        self._players: list[threading.Thread] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -121,7 +124,15 @@ class Server:
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self._thread.join(10)
-        assert not self._thread.is_alive(), self.heard
+        for player in self._players:
+            player.join(0.5)
+        for connection in self._connections:
+            # The test leaves while a script still listens.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for player in self._players:
+            player.join(10)
+            assert not player.is_alive(), self.heard
 
     def _serve(self) -> None:
         for script in self._scripts:
@@ -131,20 +142,28 @@ class Server:
                 return
             self.connections += 1
             connection.settimeout(10)
-            with contextlib.suppress(OSError):
-                connection = self._play(connection, script)
-            with contextlib.suppress(OSError):
-                connection.close()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            player = threading.Thread(target=self._run, args=(connection, script), daemon=True)
+            self._players.append(player)
+            player.start()
+
+    def _run(self, connection, script) -> None:
+        self._connections.append(connection)
+        with contextlib.suppress(OSError):
+            connection = self._play(connection, script)
+        with contextlib.suppress(OSError):
+            connection.close()
+        self._connections[:] = [each for each in self._connections if each.fileno() != -1]
 
     def _play(self, connection, script):  # noqa: C901
         buffer = b""
 
-        def line() -> bytes:
+        def line() -> bytes | None:
             nonlocal buffer
             while b"\n" not in buffer:
                 data = connection.recv(65536)
                 if not data:
-                    return b""
+                    return None
                 buffer += data
             first, _, buffer = buffer.partition(b"\n")
             return first.rstrip(b"\r")
@@ -153,14 +172,15 @@ class Server:
             if isinstance(step, bytes):
                 connection.sendall(step)
             elif step == "content":
-                while (got := line()) not in (b".", b""):
+                while (got := line()) not in (b".", None):
                     pass
                 self.heard.append(got)
             elif step == "eof":
-                while line():
+                while line() is not None:
                     pass
             elif step == "tls":
                 connection = self._context.wrap_socket(connection, server_side=True)
+                self._connections.append(connection)
             elif isinstance(step, threading.Event):
                 step.wait(10)
             elif callable(step):

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import smtplib
+
+import pytest
+
+from django_smtpx.smtp import Client, Envelope, RecipientsRefused, SMTPError
+from django_smtpx.smtp.options import Credential, Security
+from tests.smtp.talk import BYE, Server, accepted, envelope, opening
+
+DONE = [*accepted(), b"250 ok\r\n"]
+
+
+def client(server, **changes):
+    """Return a client for ``server``."""
+    return Client("127.0.0.1", server.port, helo="me.example", timeout=5, **changes)
+
+
+def test_send():
+    """A message goes out, and each recipient has a result."""
+    with Server([*opening(), *DONE, *BYE]) as server, client(server) as smtp:
+        (result,) = smtp.send(envelope())
+        assert (result.outcome, result.code) == ("sent", 250)
+        assert smtp.session.usable
+        assert repr(smtp) == f"<Client 127.0.0.1:{server.port} opportunistic>"
+
+
+def test_refused():
+    """No recipient accepted: the error has them all, as smtplib's code expects it."""
+    script = [
+        *opening(),
+        4,
+        b"250 ok\r\n550 5.1.1 no\r\n450 later\r\n554 none\r\n",
+        "line",
+        b"250 ok\r\n",
+        *BYE,
+    ]
+    with Server(script) as server, client(server) as smtp:
+        with pytest.raises(smtplib.SMTPException) as caught:
+            smtp.send(envelope("a@b", "c@d"))
+        assert type(caught.value) is RecipientsRefused
+        assert isinstance(caught.value, OSError)
+        assert [result.code for result in caught.value.results] == [550, 450]
+        assert caught.value.transcript
+
+
+def test_some_refused():
+    """Some refused is not all refused."""
+    script = [
+        *opening(),
+        4,
+        b"250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n",
+        "content",
+        b"250 ok\r\n",
+        *BYE,
+    ]
+    with Server(script) as server, client(server) as smtp:
+        assert [r.outcome for r in smtp.send(envelope("a@b", "c@d"))] == ["failed", "sent"]
+
+
+def test_bad_address():
+    """An address that cannot be written is the caller's error; nothing connects."""
+    with pytest.raises(ValueError):
+        Client("192.0.2.1").send(Envelope("a@b", ["c@d\r\nDATA"], b""))
+
+
+def test_batch_over_two_connections():
+    """A server that hangs up between two messages costs one connection, and no message."""
+    with Server([*opening(), *DONE], [*opening(), *DONE, *BYE]) as server:
+        smtp = client(server)
+        found = list(smtp.send_all([envelope("a@b"), envelope("c@d")]))
+        smtp.close()
+    assert [outcome.results[0].outcome for outcome in found] == ["sent", "sent"]
+    assert server.connections == 2
+
+
+def test_no_mail_no_connection():
+    """Nothing to send is nothing to do."""
+    smtp = Client("192.0.2.1")
+    assert list(smtp.send_all([])) == []
+    assert smtp.session is None
+    smtp.close()
+
+
+def test_no_connection():
+    """A connection that cannot be made raises."""
+    with Server() as server:
+        port = server.port
+    with pytest.raises(SMTPError):
+        Client("127.0.0.1", port).connect()
+
+
+def test_split():
+    """What a server puts off for its number goes in the next transaction at once, in order."""
+    script = [
+        *opening(),
+        5,
+        b"250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n452 4.5.3 too many\r\n354 go\r\n",
+        "content",
+        3,
+        b"250 first\r\n250 ok\r\n250 ok\r\n354 go\r\n",
+        "content",
+        4,
+        b"250 second\r\n250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n",
+        "content",
+        b"250 third\r\n",
+        3,
+        b"250 ok\r\n250 ok\r\n354 go\r\n",
+        "content",
+        b"250 fourth\r\n",
+        *BYE,
+    ]
+    with Server(script) as server, client(server, transcript=False) as smtp:
+        many, one = list(smtp.send_all([envelope("a@b", "c@d", "e@f"), envelope("g@h")]))
+    assert [r.reply for r in many.results] == ["first", "third", "fourth"]
+    assert [r.recipient for r in many.results] == ["a@b", "c@d", "e@f"]
+    assert [r.reply for r in one.results] == ["second"]
+
+
+def test_split_that_gets_nowhere():
+    """A server that takes nobody is not asked for ever."""
+    script = [
+        *opening(),
+        3,
+        b"250 ok\r\n452 4.5.3 too many\r\n554 none\r\n",
+        "line",
+        b"250 ok\r\n",
+        *BYE,
+    ]
+    with (
+        Server(script) as server,
+        client(server) as smtp,
+        pytest.raises(RecipientsRefused) as caught,
+    ):
+        smtp.send(envelope())
+    assert caught.value.action == "split"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "port", "security"),
+    [
+        ({}, 25, Security.OPPORTUNISTIC),
+        ({"username": "u", "password": "p"}, 587, Security.STARTTLS),
+        ({"security": "implicit"}, 465, Security.IMPLICIT),
+        ({"port": 465}, 465, Security.IMPLICIT),
+        ({"username": "u", "allow_plaintext_auth": True}, 25, Security.OPPORTUNISTIC),
+        ({"security": "none"}, 25, Security.NONE),
+    ],
+)
+def test_arguments(arguments, port, security):
+    """Port and security follow from each other and from the credentials."""
+    smtp = Client("mx.example", **arguments)
+    assert (smtp.options.port, smtp.options.security) == (port, security)
+    assert smtp.options.credential == (
+        Credential("u", arguments.get("password", "")) if "username" in arguments else None
+    )
+    assert "password" not in repr(smtp.options)
