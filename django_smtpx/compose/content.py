@@ -57,7 +57,7 @@ def write(
     if redirect_to:
         _redirect(tree, redirect_to, intended)
     written = {
-        "message_id": str(tree["Message-ID"]).strip(),
+        "message_id": headers.decoded(tree, "Message-ID").strip(),
         "from_header": headers.decoded(tree, "From"),
         "subject": headers.decoded(tree, "Subject"),
     }

@@ -90,7 +90,7 @@ def decoded(message: Message[Any, Any], name: str) -> str:
     value = message[name]
     if value is None or isinstance(value, BaseHeader):
         return str(value or "")
-    return _decode(value)
+    return _decode(_FOLD.sub("", str(value)))
 
 
 class _Folded(str):

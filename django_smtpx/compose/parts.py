@@ -94,10 +94,10 @@ def _mend_leaf(part: Part, *, ours: bool) -> Part:
         return _encoded(part, cast("bytes", part.get_payload(decode=True)), encoding)
     if encoding not in _UNENCODED:
         return part
+    data = _bytes(payload)
     foreign = ours and not payload.isascii()
     if not foreign and encoding != "binary" and "\0" not in payload and _fits(payload):
         return part
-    data = _bytes(payload)
     return _encoded(part, data, _better(part, data))
 
 
