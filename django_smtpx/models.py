@@ -134,7 +134,7 @@ class Message(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.subject or '–'} <{self.message_id}>"
+        return f"{self.subject or '–'} {self.message_id}"
 
     @property
     def content(self) -> bytes | None:

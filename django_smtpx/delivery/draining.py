@@ -82,7 +82,8 @@ class Drain:
         self._linger = linger
         self._clock = clock
         self._rand = rand
-        self._stops = stops
+        # Neither is the fault of the mail that is under way.
+        self._harmless: tuple[type[BaseException], ...] = (DatabaseError, *stops)
         self._began = clock()
         self._session: Session | None = None
         self._slot: pacing.HeldSlot | None = None
@@ -183,7 +184,7 @@ class Drain:
         fresh = session.transactions == 0
         try:
             done = chunk.send(session)
-        except (DatabaseError, *self._stops):
+        except self._harmless:
             raise
         except Exception:
             self._blame(lease, jobs, chunk)
