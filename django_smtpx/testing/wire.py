@@ -50,7 +50,9 @@ class Wire:
     """
 
     def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):
+            # Some systems refuse it for a peer that is gone already.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._stopping = stopping
         self._in = bytearray()
@@ -121,6 +123,9 @@ class Wire:
             raise ConversationEnd("lost", "there is no certificate for TLS: pass ssl_context=")
         sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         self._sock = sock
+        if self._stopping.is_set():
+            # hang_up() may have reached for the socket that this one has just replaced.
+            raise ConversationEnd("stopped")
         sock.do_handshake()
         return sock.version() or ""
 
