@@ -17,19 +17,24 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres", "mariadb"])
-@pytest.mark.parametrize("style", styles())
+@pytest.mark.parametrize(
+    ("style", "database"),
+    [
+        *[(style, "sqlite") for style in styles()],
+        (styles()[0], "postgres"),
+        (styles()[0], "mariadb"),
+    ],
+)
 def test_mail_shares_the_fate_of_the_transaction_it_was_sent_in(
     make_site: Callable[..., Site], sink: Sink, style: str, database: str
 ) -> None:
     """A rollback leaves no row and no mail; a commit leaves a row, and the mail arrives."""
     options = {"host": "127.0.0.1", "port": sink.port}
-    site = make_site(database, "filesystem", options, style=style, SMTPX_SWEEP_INTERVAL=1)
-    with site.worker("solo"):
-        gone = site.call("send_in_transaction", commit=False, subject="Gone")
-        kept = site.call("send_in_transaction", commit=True, subject="Kept")
-        statuses = site.call("wait_settled", seconds=60)
+    site = make_site(database, "filesystem", options, style=style)
+    gone = site.call("send_in_transaction", commit=False, subject="Gone")
+    kept = site.call("send_in_transaction", commit=True, subject="Kept")
+    site.manage("smtpx_deliver")
     assert gone == {"inside": 1, "after": 0}
     assert kept == {"inside": 1, "after": 1}
-    assert statuses == {"sent": 1}
+    assert site.call("statuses") == {"sent": 1}
     assert [recipient for _, recipient in sink.arrived()] == ["to@example.net"]
