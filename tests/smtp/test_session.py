@@ -632,3 +632,85 @@ def test_slow_reader(connect):
         done.set()
         assert found == [("deferred", "timeout", "eod", None)]
         assert watch.waits
+
+
+def test_big_content(connect):
+    """A content larger than every buffer goes out whole, in pieces."""
+
+    def take(connection):
+        tail = b""
+        while not tail.endswith(b"\r\n.\r\n"):
+            tail = tail[-5:] + connection.recv(1_000_000)
+
+    script = [
+        *opening(WIDE_HELLO),
+        3,
+        b"250 ok\r\n250 ok\r\n354 go\r\n",
+        take,
+        b"250 ok\r\n",
+        *BYE,
+    ]
+    with Server(script) as server:
+        session = connect(server)
+        assert outcomes(session, envelope(content=BIG)) == [[("sent", "ok", "eod", 250)]]
+        session.quit()
+
+
+@pytest.mark.parametrize(("said", "code"), [(b"421 4.3.2 bye\r\n", 421), (b"", None)])
+def test_write_error(connect, said, code, monkeypatch):
+    """When writing fails, what the server had to say is read first."""
+    go = threading.Event()
+
+    def broken(data):
+        go.set()
+        raise ServerDisconnected("Writing failed")
+
+    with Server([*opening(), go, said]) as server:
+        session = connect(server)
+        monkeypatch.setattr(session._transport, "send", broken)
+        (outcome,) = session.transact([envelope()])
+        (result,) = outcome.results
+        assert (result.outcome, result.phase, result.code) == ("deferred", "mail", code)
+        assert result.error.disconnected
+
+
+def test_write_error_in_a_big_content(connect, monkeypatch):
+    """A write that fails in the middle of a content leaves it unsent."""
+    with Server(
+        [*opening(WIDE_HELLO), 3, b"250 ok\r\n250 ok\r\n354 go\r\n", lambda c: c.recv(1)]
+    ) as server:
+        session = connect(server)
+        send = session._transport.send
+        sizes = []
+
+        def once(data):
+            sizes.append(len(data))
+            if len(sizes) > 2:
+                raise ServerDisconnected("Writing failed")
+            return send(data[:1000])
+
+        monkeypatch.setattr(session._transport, "send", once)
+        monkeypatch.setattr(session._transport, "ready", lambda wait: (False, True))
+        (outcome,) = session.transact([envelope(content=BIG)])
+        (result,) = outcome.results
+        assert (result.outcome, result.error.content_sent) == ("deferred", "partial")
+
+
+def test_quit_cannot_be_written(monkeypatch):
+    """A refusal stays what it is when QUIT cannot be written any more."""
+    from django_smtpx.smtp.transport import Transport
+
+    def broken(self, data):
+        raise ServerDisconnected("Writing failed")
+
+    monkeypatch.setattr(Transport, "send", broken)
+    with Server([b"554 no\r\n"]) as server:
+        error = error_of(Session.open, options(port=server.port))
+        assert (error.code, error.disconnected) == (554, True)
+
+
+def test_no_watch_hears_nothing():
+    """Without a watch everything may be sent, and nobody is told of waiting."""
+    watch = session_module._NoWatch()
+    assert watch.may_send(envelope())
+    assert watch.waiting(1.0) is None
