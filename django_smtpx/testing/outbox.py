@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import django
-from django.conf import settings
 from django.test.utils import TestContextDecorator, override_settings
 
 from django_smtpx import delivery, tasks
 from django_smtpx.config import BACKEND, DEFAULT
+from django_smtpx.config.settings import has_mailers, raw
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
@@ -93,10 +92,10 @@ def _options_for(server: ScriptedServer) -> dict[str, Any]:
 
 
 def _settings_for(mailers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    if django.VERSION >= (6, 1) and hasattr(settings, "MAILERS"):
+    if has_mailers():
         ours = {
             name: {"BACKEND": BACKEND, "OPTIONS": dict(options)}
             for name, options in mailers.items()
         }
-        return {"MAILERS": {**settings.MAILERS, **ours}}
+        return {"MAILERS": {**raw("MAILERS"), **ours}}
     return {"EMAIL_BACKEND": BACKEND, "SMTPX_MAILERS": {k: dict(v) for k, v in mailers.items()}}
