@@ -27,7 +27,7 @@ def addr_spec(address: object) -> str:
     ``ValueError`` for anything but one valid address.
     """
     text = str(address)
-    if _PLAIN.fullmatch(text):
+    if is_plain(text):
         return _short(text, text)
     refuse_controls(text)
     try:
@@ -48,6 +48,11 @@ def addr_spec(address: object) -> str:
         return _short(mailbox.addr_spec, text)
     domain = a_labels(mailbox.domain)
     return _short(Address(username=mailbox.local_part, domain=domain).addr_spec, text)
+
+
+def is_plain(text: str) -> bool:
+    """Return whether ``text`` is an address at first sight, without a name or a quote."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 def a_labels(domain: str) -> str:

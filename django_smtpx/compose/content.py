@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.core.mail.utils import DNS_NAME
 
-from django_smtpx.addresses import refuse_controls
+from django_smtpx.addresses import is_plain, refuse_controls
 from django_smtpx.compose import headers, parts
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def _refuse_bad_texts(email_message: EmailMessage) -> None:
         headers.refuse_breakout(str(name), value)
         if str(name).lower() in headers.ADDRESS_NAMES:
             _refuse_unreadable(str(name), value)
-    for name in ("from_email", "to", "cc", "reply_to"):
-        value = getattr(email_message, name)
-        for one in [value] if name == "from_email" else value:
-            _refuse_unreadable(name, one)
+    for one in (*email_message.to, *email_message.cc):
+        refuse_controls(str(one))  # they were parsed as recipients
+    for one in email_message.reply_to:
+        _refuse_unreadable("reply_to", one)
+    _refuse_unreadable("from_email", email_message.from_email)
     body = email_message.body
     for text in (body, *(one[0] for one in getattr(email_message, "alternatives", None) or ())):
         if isinstance(text, str) and not text.isascii():
@@ -86,7 +87,7 @@ def _refuse_bad_texts(email_message: EmailMessage) -> None:
 def _refuse_unreadable(name: str, value: object) -> None:
     text = str(value)
     refuse_controls(text)
-    if text.isascii() and text.isidentifier():
+    if is_plain(text):
         return
     try:
         AddressHeader.value_parser(text)

@@ -59,6 +59,10 @@ _ENCODED_LOCAL_PART = re.compile(r"(=\?[^?\s]+\?[bqBQ]\?[^?\s]*\?=)(?=@)")
 class WirePolicy(EmailPolicy):
     """How a message is written: parts as they are, header lines by :func:`fold`."""
 
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        """Return a value as it is: the generator asks for types and boundaries again and again."""
+        return value if isinstance(value, BaseHeader) else _FOLD.sub("", str(value))
+
     def fold(self, name: str, value: Any) -> str:
         """Return the header's lines."""
         return fold(name, value) + "\r\n"
