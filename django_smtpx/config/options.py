@@ -109,7 +109,7 @@ def parse(name: str, options: Mapping[str, Any], labels: Mapping[str, str] | Non
             port=port,
             security=security,
             credential=credential,
-            transcript=given.get("transcript") != "never",
+            transcript=given.get("transcript", "failures"),
             **shared,
         )
         for host in given["host"]

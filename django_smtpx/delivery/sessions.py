@@ -10,7 +10,8 @@ from django_smtpx.smtp.pool import Limits, default_pool
 
 if TYPE_CHECKING:
     from django_smtpx.config import Mailer
-    from django_smtpx.smtp.session import Session, Watch
+    from django_smtpx.smtp.pump import Watch
+    from django_smtpx.smtp.session import Session
 
 
 @dataclass(frozen=True, slots=True)

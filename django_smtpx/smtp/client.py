@@ -11,6 +11,7 @@ from django_smtpx.smtp.options import (
     Credential,
     Options,
     Security,
+    Transcript,
     default_port,
     resolve_security,
 )
@@ -55,7 +56,7 @@ class Client:
         timeout: float = 60.0,
         eod_timeout: float = 600.0,
         pipelining: bool = True,
-        transcript: bool = True,
+        transcript: Transcript = "failures",
     ) -> None:
         credential = None
         if username:

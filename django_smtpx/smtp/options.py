@@ -5,10 +5,15 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from typing import Literal
 
 IMPLICIT_TLS_PORT = 465
 SUBMISSION_PORT = 587
 SMTP_PORT = 25
+
+Transcript = Literal["always", "failures", "never"]
+"""Of which transactions the redacted dialogue is kept."""
 
 
 class Security(StrEnum):
@@ -54,7 +59,7 @@ class Options:
     timeout: float = 60.0
     eod_timeout: float = 600.0
     pipelining: bool = True
-    transcript: bool = True
+    transcript: Transcript = "failures"
 
 
 def resolve_security(
@@ -81,6 +86,7 @@ def default_port(security: Security) -> int:
     return SMTP_PORT
 
 
+@cache
 def local_helo_name() -> str:
     """Return the name to say in EHLO: the FQDN, or an address literal where there is none
     (RFC 5321 section 4.1.4).

@@ -1,26 +1,20 @@
-"""One connection with one server: it pumps bytes between the protocol and the transport.
-
-All waiting happens here, under one deadline for each reply, in slices that let
-the caller keep his leases.
-"""
+"""One connection with one server: it leads the protocol through transactions."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, verdict
-from django_smtpx.smtp.deadline import Deadline
+from django_smtpx.smtp import verdict
 from django_smtpx.smtp.envelope import Outcome
-from django_smtpx.smtp.errors import ServerDisconnected, ServerTimeout, SMTPError, TLSError
+from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
 from django_smtpx.smtp.events import ContentWanted, Ended, HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security, local_helo_name
 from django_smtpx.smtp.protocol import Protocol as Dialogue
-from django_smtpx.smtp.states import CONTENT
+from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
 from django_smtpx.smtp.transaction import Transaction, locate, unsent
 from django_smtpx.smtp.transcript import render
 from django_smtpx.smtp.transport import Transport
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from django_smtpx.smtp.envelope import Envelope, Phase
-    from django_smtpx.smtp.events import Event
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.transaction import Facts
     from django_smtpx.smtp.transcript import Entries
@@ -40,36 +33,6 @@ QUIT_TIMEOUT = 2.0
 """Seconds that the answer to QUIT is waited for."""
 LINGER = 0.2
 """Seconds that a server which ended the session is given to hang up."""
-WRITE_BLOCK = 65_536
-"""Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
-
-
-class Watch(Protocol):
-    """The caller's say while a session works.
-
-    ``interval`` is the longest silent wait, in seconds, between two calls of ``waiting``.
-    """
-
-    interval: float
-
-    def may_send(self, envelope: Envelope) -> bool:
-        """Whether the content may leave; asked right before its first byte does."""
-
-    def waiting(self, elapsed: float) -> None:
-        """Be told that one reply has been awaited for ``elapsed`` seconds."""
-
-
-class _NoWatch:
-    interval = math.inf
-
-    def may_send(self, envelope: Envelope) -> bool:
-        return True
-
-    def waiting(self, elapsed: float) -> None:
-        return
-
-
-_NO_WATCH = _NoWatch()
 
 
 class Session:
@@ -88,9 +51,9 @@ class Session:
         self.tag: object = None
         self.opened_at = time.monotonic()
         self.interrupted: Outcome | None = None
-        self._watch: Watch = watch or _NO_WATCH
         self._transport = transport
         self._protocol = Dialogue(options)
+        self._pump = Pump(options, self._protocol, transport, watch or NO_WATCH)
         self._queue: deque[Transaction | Outcome] = deque()
         self._opening: Entries = []
         self._closed = False
@@ -125,7 +88,7 @@ class Session:
             if session is not None:
                 session.abort()
             locate(error, facts)
-            if options.transcript:
+            if options.transcript != "never":
                 log: Entries = session._protocol.entries if session is not None else []
                 error.transcript = render(started, log or [(time.monotonic(), "-", str(error))])
             if first is not None:
@@ -194,7 +157,7 @@ class Session:
         ``interrupted`` holds what has to be known about it: the outcome that was given last, if the
         caller did not come back for the next one.
         """
-        self._watch = watch or _NO_WATCH
+        self._pump.watch = watch or NO_WATCH
         self.interrupted = None
         source = iter(envelopes)
         queue = self._queue
@@ -213,7 +176,7 @@ class Session:
             raise
         finally:
             queue.clear()
-            self._watch = _NO_WATCH
+            self._pump.watch = NO_WATCH
 
     def _take(self, source: Iterator[Envelope]) -> bool:
         """Take the next envelope and begin it; return whether there was one."""
@@ -245,7 +208,7 @@ class Session:
     def _carry(self, transaction: Transaction, source: Iterator[Envelope]) -> Outcome | None:
         """Bring one transaction to its end; None when it was not begun on this session."""
         while not transaction.done:
-            event = self._event()
+            event = self._pump.event()
             if isinstance(event, ContentWanted):
                 self._send_content(transaction, source)
             elif isinstance(event, Ended) and not transaction.done:
@@ -259,10 +222,10 @@ class Session:
     def _send_content(self, transaction: Transaction, source: Iterator[Envelope]) -> None:
         protocol = self._protocol
         following = next(source, None) if transaction.pipelined else None
-        self._look()
+        self._pump.look()
         if protocol.failure is not None:
             return
-        if not self._watch.may_send(transaction.envelope):
+        if not self._pump.watch.may_send(transaction.envelope):
             protocol.withdraw()
             return
         protocol.send_content(transaction)
@@ -275,12 +238,12 @@ class Session:
         if protocol.failure is None:
             if protocol.idle:
                 protocol.reset()
-                self._flush()
-                if not self._await(CLEANUP_TIMEOUT):
+                self._pump.flush()
+                if not self._pump.await_reply(CLEANUP_TIMEOUT):
                     protocol.receive_timeout()
             elif protocol.owed is not None:
                 # The next group is on its way: its first reply, or the lack of it, tells.
-                self._await(CLEANUP_TIMEOUT)
+                self._pump.await_reply(CLEANUP_TIMEOUT)
         if protocol.failure is not None:
             self._end()
 
@@ -288,13 +251,13 @@ class Session:
         protocol = self._protocol
         results = transaction.results(self._facts, disconnected=protocol.disconnected)
         transcript = ""
-        if self.options.transcript:
-            if all(result.outcome == "sent" for result in results):
-                transcript = render(self.opened_at, transaction.entries)
-            else:
-                transcript = render(
-                    self.opened_at, self._opening, transaction.entries, protocol.entries
-                )
+        policy = self.options.transcript
+        if not all(result.outcome == "sent" for result in results):
+            if policy != "never":
+                parts = (self._opening, transaction.entries, protocol.entries)
+                transcript = render(self.opened_at, *parts)
+        elif policy == "always":
+            transcript = render(self.opened_at, transaction.entries)
         if protocol.failure is None:
             protocol.entries.clear()
         return Outcome(
@@ -321,8 +284,8 @@ class Session:
         """Say QUIT where the session is in step, wait briefly for the answer, and close."""
         if self.usable:
             self._protocol.quit()
-            self._flush()
-            self._await(min(self.options.timeout, QUIT_TIMEOUT))
+            self._pump.flush()
+            self._pump.await_reply(min(self.options.timeout, QUIT_TIMEOUT))
         self.abort()
 
     def abort(self) -> None:
@@ -341,7 +304,7 @@ class Session:
         """
         if self._closed:
             return False
-        self._look()
+        self._pump.look()
         return self._protocol.failure is None and not self._protocol.disconnected
 
     def _end(self) -> None:
@@ -349,28 +312,9 @@ class Session:
         protocol = self._protocol
         if not (self._closed or protocol.disconnected or isinstance(self.failure, ServerTimeout)):
             if protocol.can_quit:
-                self._goodbye()
-            self._linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
+                self._pump.goodbye()
+            self._pump.linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
         self.abort()
-
-    def _goodbye(self) -> None:
-        self._protocol.entries.append((time.monotonic(), "C:", commands.QUIT))
-        try:
-            self._transport.send(commands.QUIT)
-        except ServerDisconnected:
-            return
-
-    def _linger(self, timeout: float) -> None:
-        deadline = Deadline(min(timeout, self.options.timeout))
-        while self._transport.readable(deadline.left):
-            try:
-                data = self._transport.receive()
-            except TLSError:
-                data = b""
-            if data == b"":
-                self._protocol.receive_eof()
-            if data is not None or deadline.passed:
-                return
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -382,7 +326,7 @@ class Session:
         if self.options.security is Security.IMPLICIT:
             self._shake_hands("connect", "")
         while True:
-            event = self._event()
+            event = self._pump.event()
             if isinstance(event, HandshakeWanted):
                 self._shake_hands("starttls", "STARTTLS")
                 protocol.tls_started()
@@ -408,122 +352,6 @@ class Session:
         self._facts["tls_verified_by"] = self._transport.verified_by
         verified = self._transport.verified_by or "nothing"
         entries.append((time.monotonic(), "-", f"{self._transport.tls}, verified by {verified}"))
-
-    # -- moving bytes ----------------------------------------------------------------------------
-
-    def _event(self) -> Event:
-        """Move bytes until something has happened."""
-        protocol = self._protocol
-        while True:
-            event = protocol.next_event()
-            if event is not None:
-                return event
-            if protocol.failure is not None:
-                return Ended(protocol.failure)
-            if self._flush() and not self._await():
-                protocol.receive_timeout()
-
-    def _flush(self) -> bool:
-        """Send all that is to be sent; return whether it went in one go, with nothing read."""
-        data = self._protocol.data_to_send()
-        if not data:
-            return True
-        sent = self._send(data)
-        if sent == len(data):
-            return True
-        if sent is not None:
-            self._pump(memoryview(data)[sent:])
-        return False
-
-    def _pump(self, data: memoryview) -> None:
-        """Send ``data``, and read while it goes: two full buffers must not wait for each other."""
-        protocol, transport = self._protocol, self._transport
-        moved = 0
-        deadline = Deadline(self.options.timeout)
-        while data:
-            wait = min(deadline.left, self._watch.interval)
-            readable, writable = transport.ready(wait)
-            if readable:
-                self._read()
-                if protocol.failure is not None:
-                    # An early verdict or a hang-up: what is left of the data is not sent.
-                    return
-            if writable:
-                sent = self._send(data[:WRITE_BLOCK])
-                if sent is None:
-                    return
-                data = data[sent:]
-                moved += sent
-                if moved >= WRITE_BLOCK:
-                    moved, deadline = 0, Deadline(self.options.timeout)
-            if deadline.passed:
-                protocol.receive_timeout()
-                return
-            if not (readable or writable):
-                self._watch.waiting(self.options.timeout - deadline.left)
-
-    def _send(self, data: bytes | memoryview) -> int | None:
-        """Hand bytes to the network; None when it takes no more, and the end is accounted for."""
-        protocol = self._protocol
-        protocol.offered_total = protocol.sent_total + len(data)
-        try:
-            sent = self._transport.send(data)
-        except ServerDisconnected:
-            self._drain()
-            return None
-        protocol.sent_total += sent
-        protocol.offered_total = protocol.sent_total
-        return sent
-
-    def _drain(self) -> None:
-        """Read what the server had said before it closed: it may say why."""
-        protocol = self._protocol
-        deadline = Deadline(min(self.options.timeout, CLEANUP_TIMEOUT))
-        while protocol.failure is None and self._transport.readable(deadline.left):
-            self._read()
-            if deadline.passed:
-                break
-        protocol.receive_eof()
-
-    def _await(self, limit: float | None = None) -> bool:
-        """Wait until a reply has come, or the end; return False when the time is up."""
-        protocol, transport, watch = self._protocol, self._transport, self._watch
-        if limit is None:
-            options = self.options
-            limit = options.eod_timeout if protocol.owed == CONTENT else options.timeout
-        replies = protocol.replies
-        started = time.monotonic()
-        left = limit
-        while protocol.failure is None and not protocol.disconnected:
-            wait = min(left, watch.interval)
-            if transport.readable(wait):
-                self._read()
-                if protocol.replies != replies:
-                    return True
-            elapsed = time.monotonic() - started
-            left = limit - elapsed
-            if left <= 0:
-                return False
-            if elapsed >= watch.interval:
-                watch.waiting(elapsed)
-        return True
-
-    def _look(self) -> None:
-        """Read what is there, without waiting."""
-        if self._transport.readable(0):
-            self._read()
-
-    def _read(self) -> None:
-        protocol = self._protocol
-        try:
-            data = self._transport.receive()
-        except TLSError as error:
-            protocol.receive_error(error)
-            return
-        if data:
-            protocol.receive_data(data)
-        elif data is not None:
-            protocol.receive_eof()
 
 
 def _nowhere(options: Options, error: SMTPError) -> Facts:

@@ -110,7 +110,7 @@ def test_split():
         b"250 fourth\r\n",
         *BYE,
     ]
-    with Server(script) as server, client(server, transcript=False) as smtp:
+    with Server(script) as server, client(server, transcript="never") as smtp:
         many, one = list(smtp.send_all([envelope("a@b", "c@d", "e@f"), envelope("g@h")]))
     assert [r.reply for r in many.results] == ["first", "third", "fourth"]
     assert [r.recipient for r in many.results] == ["a@b", "c@d", "e@f"]

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from django_smtpx.smtp import pump as pump_module
 from django_smtpx.smtp import session as session_module
 from django_smtpx.smtp.errors import (
     AuthenticationError,
@@ -94,7 +95,7 @@ def test_batch(connect):
         *BYE,
     ]
     with Server(script) as server:
-        session = connect(server)
+        session = connect(server, transcript="always")
         watch = Watch(interval=5)
         mails = [envelope(), envelope("b@example.net")]
         found = list(session.transact(mails, watch))
@@ -510,7 +511,7 @@ def test_nobody_there(connect):
     """No connection: the error has a place and results, too."""
     with Server([]) as server:
         port = server.port
-    error = error_of(Session.open, options(port=port, transcript=False), first=envelope())
+    error = error_of(Session.open, options(port=port, transcript="never"), first=envelope())
     assert type(error) is ConnectError
     assert (error.category, error.host, error.port) == ("unreachable", "127.0.0.1", port)
     assert error.results[0].error.category == "unreachable"
@@ -599,7 +600,7 @@ def test_tls_alert(connect, server_context, monkeypatch):
         monkeypatch.setattr(session._transport, "receive", alert)
         monkeypatch.setattr(session._transport, "readable", bool)
         assert outcomes(session, envelope()) == [[("deferred", "tls_error", "mail", None)]]
-        session._linger(0.01)
+        session._pump.linger(0.01)
 
 
 def test_forget(connect):
@@ -711,6 +712,6 @@ def test_quit_cannot_be_written(monkeypatch):
 
 def test_no_watch_hears_nothing():
     """Without a watch everything may be sent, and nobody is told of waiting."""
-    watch = session_module._NoWatch()
+    watch = pump_module._NoWatch()
     assert watch.may_send(envelope())
     assert watch.waiting(1.0) is None
