@@ -159,8 +159,8 @@ def check_default_port(**_kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"EMAIL_PORT is not set. With TLS switched on this package connects to port {port}; "
-            f"Django's own backend would to {_DJANGO_PORT}.",
+            f"EMAIL_PORT is not set; with TLS or a login this package connects to port {port}, "
+            f"and Django's own backend to {_DJANGO_PORT}.",
             hint=f"Set EMAIL_PORT = {port} (or {_DJANGO_PORT}, if that is the server's).",
             id="django_smtpx.W006",
         )

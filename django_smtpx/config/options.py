@@ -17,8 +17,7 @@ from django_smtpx.smtp.options import (
     Credential,
     Options,
     Security,
-    default_port,
-    resolve_security,
+    security_and_port,
 )
 
 if TYPE_CHECKING:
@@ -204,19 +203,18 @@ def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Securi
         security = Security.IMPLICIT
     elif given.get("use_tls"):
         security = Security.STARTTLS
-    port = given.get("port") or default_port(security)
+    resolved, port = security_and_port(
+        security,
+        given.get("port") or None,
+        credentials=_credential(given) is not None,
+        allow_plaintext_auth=given.get("allow_plaintext_auth", False),
+    )
     if port == IMPLICIT_TLS_PORT and security in (Security.STARTTLS, Security.OPPORTUNISTIC):
         cause = label["use_tls"] if given.get("use_tls") else label["security"]
         raise BadOption(
             f"{label['port']} is 465, where TLS is spoken from the first byte, but {cause} asks "
             "for STARTTLS. Set security='implicit' (or use_ssl=True), or port 587."
         )
-    resolved = resolve_security(
-        security,
-        port,
-        credentials=_credential(given) is not None,
-        allow_plaintext_auth=given.get("allow_plaintext_auth", False),
-    )
     return resolved, port
 
 

@@ -12,8 +12,7 @@ from django_smtpx.smtp.options import (
     Options,
     Security,
     Transcript,
-    default_port,
-    resolve_security,
+    security_and_port,
 )
 from django_smtpx.smtp.session import Session
 
@@ -61,24 +60,16 @@ class Client:
         credential = None
         if username:
             credential = Credential(username, password or "")
-        wanted = Security(security)
-        if port is None:
-            guess = resolve_security(
-                wanted,
-                0,
-                credentials=credential is not None,
-                allow_plaintext_auth=allow_plaintext_auth,
-            )
-            port = default_port(guess)
+        resolved, port = security_and_port(
+            Security(security),
+            port,
+            credentials=credential is not None,
+            allow_plaintext_auth=allow_plaintext_auth,
+        )
         self.options = Options(
             host=host,
             port=port,
-            security=resolve_security(
-                wanted,
-                port,
-                credentials=credential is not None,
-                allow_plaintext_auth=allow_plaintext_auth,
-            ),
+            security=resolved,
             verify=verify,
             ca_file=ca_file,
             ssl_keyfile=ssl_keyfile,

@@ -86,6 +86,22 @@ def default_port(security: Security) -> int:
     return SMTP_PORT
 
 
+def security_and_port(
+    security: Security, port: int | None, *, credentials: bool, allow_plaintext_auth: bool
+) -> tuple[Security, int]:
+    """Return both, resolved: without a port it follows from the security, as if on no port yet."""
+    if port is None:
+        port = default_port(
+            resolve_security(
+                security, 0, credentials=credentials, allow_plaintext_auth=allow_plaintext_auth
+            )
+        )
+    resolved = resolve_security(
+        security, port, credentials=credentials, allow_plaintext_auth=allow_plaintext_auth
+    )
+    return resolved, port
+
+
 @cache
 def local_helo_name() -> str:
     """Return the name to say in EHLO: the FQDN, or an address literal where there is none

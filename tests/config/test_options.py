@@ -114,7 +114,7 @@ def test_all_supported_options(tmp_path):
         ({"port": 465}, "implicit", 465),
         ({"port": 587}, "starttls", 587),
         ({"port": 2525}, "opportunistic", 2525),
-        ({"username": "u", "password": "p"}, "starttls", 25),
+        ({"username": "u", "password": "p"}, "starttls", 587),
         ({"username": "u", "password": "p", "port": 2525}, "starttls", 2525),
         ({"username": "u", "password": "p", "allow_plaintext_auth": True}, "opportunistic", 25),
         ({"use_tls": True}, "starttls", 587),
