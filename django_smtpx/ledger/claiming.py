@@ -73,21 +73,17 @@ def contents(rows: Iterable[Row]) -> dict[int, bytes]:
 
 
 def mark(lease: Lease, rows: Sequence[Row]) -> bool:
-    """Write down that the content of ``rows`` may leave next, and renew the lease.
+    """Write down that the content of ``rows`` may leave next, and renew a lease that runs low.
 
     Only when this returns True may it leave: if the worker dies after that,
     the outcome counts as unknown. False means that the lease was lost.
     """
-    asked_at = lease.clock()
+    if lease.runs_low() and not renew(lease):
+        return False
     keys = [row.pk for row in rows]
     held = _held(lease).filter(pk__in=keys)
-    until = lease.renewed_until()
-    count = patiently(lambda: held.update(marked=True, lease_expires_at=until), database())
-    if count != len(keys):
-        return False
-    renew(lease)
-    lease.renew(asked_at)
-    return lease.valid()
+    count = patiently(lambda: held.update(marked=True), database())
+    return count == len(keys) and lease.valid()
 
 
 def renew(lease: Lease) -> bool:

@@ -71,6 +71,10 @@ class Lease:
         """Say whether it still holds, with a tenth of its length (at most 30 s) to spare."""
         return self.clock() < self.ends - min(self.seconds / 10, 30.0)
 
+    def runs_low(self) -> bool:
+        """Say whether more than a third of it has gone, so that it is time to renew it."""
+        return self.clock() > self.ends - self.seconds * 2 / 3
+
     def renewed_until(self) -> datetime:
         """Return the row's new end if it is renewed now; :meth:`renew` makes it true here."""
         return self.now() + timedelta(seconds=self.seconds)

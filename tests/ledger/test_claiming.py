@@ -56,16 +56,18 @@ def test_claims_load_no_content(django_assert_num_queries):
     assert ledger.contents(rows) == {}
 
 
-def test_mark_writes_the_marker_and_renews():
-    """A marked row says that its content may have left, and its lease begins anew."""
+@pytest.mark.parametrize(("elapsed", "renewed"), [(10, False), (110, True)])
+def test_mark_writes_the_marker_and_renews_what_runs_low(elapsed, renewed):
+    """A marked row says that its content may have left; a lease of which a third is gone is renewed."""
     stored("a@example.com", "b@example.com")
     lease, rows = claimed()
     before = Delivery.objects.values_list("lease_expires_at", flat=True).first()
-    lease.read_boottime -= 10
+    lease.clock = lambda: lease.read_boottime + elapsed
     assert ledger.mark(lease, rows[:1])
-    assert list(Delivery.objects.order_by("pk").values_list("marked", flat=True)) == [True, False]
-    assert Delivery.objects.get(pk=rows[0].pk).lease_expires_at > before
-    assert Delivery.objects.get(pk=rows[1].pk).lease_expires_at > before
+    first, second = Delivery.objects.order_by("pk")
+    assert (first.marked, second.marked) == (True, False)
+    assert (first.lease_expires_at > before) is renewed
+    assert (second.lease_expires_at > before) is renewed
 
 
 def test_mark_fails_when_the_lease_was_lost():
