@@ -90,28 +90,38 @@ def closed_error(mailer: Mailer, closed: Gate) -> SMTPError:
     )
 
 
-def book_failure(mailer: Mailer, error: SMTPError, at: datetime) -> datetime:
+def book_failure(mailer: Mailer, error: SMTPError, at: datetime) -> datetime | None:
     """Rest ``mailer`` after a session that could not be had, and return its next probe.
 
     1, 2, 5, 15, 30, 60 minutes; a refused login or an exhausted quota holds it
     with a probe after 15 minutes, then hourly. Whoever comes second while it
-    rests already changes nothing.
+    rests already changes nothing, unless another credential was refused. What a
+    person holds stays held: there is no probe then (None).
     """
     route, _ = Route.objects.using(ledger.database()).get_or_create(
         mailer=mailer.name, host="", domain=""
     )
-    if route.paused_until is not None and route.paused_until > at:
+    if route.state == Route.State.HELD and route.paused_until is None:
+        return None
+    own = credential_mac(mailer)
+    refused = own if error.category in _CREDENTIAL else ""
+    # A hold keyed on another credential does not hold this one: left alone, it
+    # would let this one be tried at once, again and again.
+    another = route.credential_mac not in ("", own)
+    resting = route.paused_until is not None and route.paused_until > at
+    if resting and not another and (not refused or route.credential_mac):
         return route.paused_until
+    failures = 0 if another else route.consecutive_failures
     held = error.category in _HOLDS
     steps = _PROBES if held else _PAUSES
-    until = at + steps[min(route.consecutive_failures, len(steps) - 1)]
-    _routes(mailer.name).update(
+    until = at + steps[min(failures, len(steps) - 1)]
+    _resumable(mailer.name).update(
         state=Route.State.HELD if held else Route.State.PAUSED,
         paused_until=until,
         pause_reason=_reason(error),
         category=error.category,
-        consecutive_failures=route.consecutive_failures + 1,
-        credential_mac=credential_mac(mailer) if error.category in _CREDENTIAL else "",
+        consecutive_failures=failures + 1,
+        credential_mac=refused,
     )
     level = logging.ERROR if held else logging.WARNING
     logger.log(level, "Mailer %r rests until %s: %s", mailer.name, until, _reason(error))
@@ -120,9 +130,7 @@ def book_failure(mailer: Mailer, error: SMTPError, at: datetime) -> datetime:
 
 def book_success(mailer: Mailer, at: datetime) -> None:
     """Open ``mailer`` again after a probe succeeded, and let its parked mail come."""
-    # What a person holds (without a time) only a person resumes.
-    resting = _routes(mailer.name).exclude(state=Route.State.HELD, paused_until=None)
-    opened = resting.update(
+    opened = _resumable(mailer.name).update(
         state=Route.State.OPEN,
         paused_until=None,
         pause_reason="",
@@ -205,8 +213,12 @@ def free_dead_slots(at: datetime) -> int:
     """Give back the slots of processes of this host that are no more, and count them."""
     place = _place()
     held = _slots().filter(expires_at__gt=at, owner__startswith=place)
-    dead = [pk for pk, owner in held.values_list("pk", "owner") if not _lives(owner, place)]
-    return _slots().filter(pk__in=dead).update(expires_at=at, token=None, owner="")
+    dead = [
+        token
+        for token, owner in held.values_list("token", "owner")
+        if token is not None and not _lives(owner, place)
+    ]
+    return _slots().filter(token__in=dead).update(expires_at=at, token=None, owner="")
 
 
 def has_free_slot(mailer: Mailer, at: datetime) -> bool:
@@ -244,6 +256,11 @@ os.register_at_fork(after_in_child=_Resting.forget)
 
 def _routes(mailer: str) -> QuerySet[Route]:
     return Route.objects.using(ledger.database()).filter(mailer=mailer, host="", domain="")
+
+
+def _resumable(mailer: str) -> QuerySet[Route]:
+    """What a person holds (without a time) only a person resumes."""
+    return _routes(mailer).exclude(state=Route.State.HELD, paused_until=None)
 
 
 def _slots() -> QuerySet[Slot]:

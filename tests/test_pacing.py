@@ -94,6 +94,31 @@ def test_a_changed_password_is_tried_at_once():
     assert Delivery.objects.get().next_attempt_at == at
 
 
+@pytest.mark.parametrize(("error", "state"), [(REFUSED, "held"), (UNREACHABLE, "paused")])
+def test_a_changed_password_that_fails_too_is_not_tried_for_ever(error, state):
+    """What rests it then is its own failure: it is neither open nor woken by the old hold."""
+    at = timezone.now()
+    pacing.book_failure(MAILER, REFUSED, at)
+    changed = replace(MAILER, hosts=(replace(OPTIONS, credential=Credential("user", "new")),))
+    until = pacing.book_failure(changed, error, at)
+    assert Route.objects.get().state == state
+    assert pacing.gate(changed, at) == pacing.Gate(False, until)
+    stored()
+    ledger.park("default", until, at)
+    pacing.reopen_changed({"default": changed}, at)
+    assert Delivery.objects.get().next_attempt_at == until
+    assert pacing.book_failure(changed, error, at) == until
+    assert Route.objects.get().consecutive_failures == 1
+
+
+def test_a_failed_session_leaves_a_persons_hold():
+    """A drain that was under way when a person held the mailer does not make a pause of it."""
+    Route.objects.create(mailer="default", state=Route.State.HELD, pause_reason="maintenance")
+    assert pacing.book_failure(MAILER, UNREACHABLE, timezone.now()) is None
+    route = Route.objects.get()
+    assert (route.state, route.paused_until, route.pause_reason) == ("held", None, "maintenance")
+
+
 def test_no_credential_is_on_record():
     """What is stored of a credential is a keyed fingerprint."""
     pacing.book_failure(MAILER, REFUSED, timezone.now())

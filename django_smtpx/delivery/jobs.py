@@ -75,11 +75,11 @@ def book(
     """Decide about each recipient of one transaction.
 
     ``held_until`` is the mailer's next probe, where an answer was about the
-    mailer: those that it met rest with it.
+    mailer (None: a person must resume it): those that it met rest with it.
     """
     bookings = []
     for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
-        park = held_until is not None and holds_mailer(result)
+        park = holds_mailer(result)
         if row.mode == "now":
             decision = decide_now(result, row.history)
         elif park:
