@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Case, Exists, F, OuterRef, TextField, Value, When
 
 from django_smtpx import signals
@@ -43,14 +43,18 @@ def settle(lease: Lease, bookings: Sequence[Booking]) -> int:
 
 
 def note(lease: Lease, bookings: Sequence[Booking]) -> None:
-    """Write attempts that changed nothing yet: a host failed, and the next one is tried now."""
+    """Write attempts that changed nothing yet: a host failed, and the next one is tried now.
+
+    None is written where the lease was lost: the next number is somebody else's to use.
+    """
     using = database()
+    held = Delivery.objects.using(using).filter(lease_token=lease.token, status=Status.SENDING)
+    ours = held.filter(pk__in=[booking.row.pk for booking in bookings])
 
     def write() -> None:
-        held = Delivery.objects.using(using).filter(lease_token=lease.token, status=Status.SENDING)
-        held.filter(pk__in=[booking.row.pk for booking in bookings]).update(
-            attempt_count=F("attempt_count") + 1
-        )
+        if ours.update(attempt_count=F("attempt_count") + 1) != len(bookings):
+            transaction.set_rollback(True, using=using)
+            return
         Attempt.objects.using(using).bulk_create(
             [_attempt(booking, booking.row.attempts + 1) for booking in bookings]
         )
@@ -59,9 +63,15 @@ def note(lease: Lease, bookings: Sequence[Booking]) -> None:
 
 
 def finish_messages(keys: Iterable[int], now: datetime, using: str) -> None:
-    """Note on each message when its last delivery was settled: its retention counts from then."""
+    """Note on each message when its last delivery was settled: its retention counts from then.
+
+    Two that settle the last two deliveries of a message at once do not see each
+    other's. So each locks the message first, in one order, and looks after that.
+    """
     waiting = Delivery.objects.using(using).filter(message=OuterRef("pk"), settled_at=None)
     unsettled = Message.objects.using(using).filter(pk__in=set(keys), settled_at=None)
+    if connections[using].features.has_select_for_update:
+        list(unsettled.order_by("pk").select_for_update().values_list("pk"))
     unsettled.filter(~Exists(waiting)).update(settled_at=now)
 
 

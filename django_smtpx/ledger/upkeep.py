@@ -128,7 +128,11 @@ def reclaim(at: datetime) -> int:
     count = 0
     for row, token in list(_claimed_rows(lost)):
         still = lost.filter(pk=row.pk, lease_token=token)
-        count += atomically(partial(_take_back, row, still, at, using), using)
+        try:
+            count += atomically(partial(_take_back, row, still, at, using), using)
+        except IntegrityError:
+            # Nothing that is wrong with one row keeps the others from coming back.
+            logger.exception("Delivery %s of mailer %r cannot be taken back.", row.pk, row.mailer)
     return count
 
 

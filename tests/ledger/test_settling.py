@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from unittest import mock
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from django_smtpx import ledger
+from django_smtpx.ledger import settling
 from django_smtpx.models import Attempt, Delivery, Message
 from django_smtpx.signals import delivery_failed, delivery_sent
 from django_smtpx.testing import real_queue
@@ -68,7 +72,7 @@ def test_a_chunk_is_settled_in_a_fixed_number_of_statements(count, django_assert
     stored(*[f"{n}@example.com" for n in range(count)])
     lease, rows = claimed()
     bookings = [booking(row) for row in rows]
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         ledger.settle(lease, bookings)
     assert set(statuses()) == {"sent"}
 
@@ -157,6 +161,46 @@ def test_a_note_counts_but_changes_nothing():
     row = Delivery.objects.get()
     assert (row.status, row.attempt_count) == ("sending", 1)
     assert Attempt.objects.get().number == 1
+
+
+def test_a_lost_lease_notes_nothing():
+    """Who was stopped and wakes up uses no attempt's number of whoever has the row by now."""
+    stored("a@example.com", "b@example.com")
+    lease, rows = claimed()
+    Delivery.objects.filter(pk=rows[0].pk).update(status="queued")
+    ledger.note(lease, [booking(row, "deferred") for row in rows])
+    assert not Attempt.objects.exists()
+    assert set(Delivery.objects.values_list("attempt_count", flat=True)) == {0}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_two_deliveries_settle_at_once():
+    """Neither transaction sees the other's row, and the message is settled all the same."""
+    message = stored("a@example.com", "b@example.com")
+    halves = [claimed(1), claimed(1)]
+    # SQLite has one writer at a time.
+    writers = 2 if connection.features.has_select_for_update else 1
+    meet = threading.Barrier(writers, timeout=10)
+    original = settling.finish_messages
+
+    def finish(*args):
+        meet.wait()
+        original(*args)
+
+    def settle(lease, rows):
+        try:
+            ledger.settle(lease, [booking(rows[0])])
+        finally:
+            connection.close()
+
+    with mock.patch.object(settling, "finish_messages", finish):
+        threads = [threading.Thread(target=settle, args=half) for half in halves]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    message.refresh_from_db()
+    assert message.settled_at is not None
 
 
 @pytest.mark.django_db(transaction=True)

@@ -160,6 +160,24 @@ def test_marked_of_a_mailer_that_is_gone_waits_for_a_person():
     assert statuses() == ["unknown"]
 
 
+def test_a_row_that_cannot_be_taken_back_holds_up_no_other():
+    """A number of an attempt that is taken, however that came, stops the sweep for nobody else."""
+    broken = stored("broken@example.com").deliveries.get()
+    stored("a@example.com")
+    lease, rows = claimed()
+    ledger.mark(lease, rows)
+    Attempt.objects.create(
+        delivery=broken,
+        number=1,
+        started_at=lease.now(),
+        outcome="deferred",
+        category="other_temporary",
+        action="retry",
+    )
+    assert ledger.reclaim(lease.now() + HOUR) == 1
+    assert statuses() == ["sending", "deferred"]
+
+
 def test_a_poison_message_is_claimed_alone_and_then_given_up():
     """Twice lost it goes alone; three times lost it is failed, with the reason."""
     stored()
