@@ -51,6 +51,7 @@ class Chunk:
         settle: Callable[[Sequence[Booking]], None],
         keep_alive: Callable[[], None],
         go_on: Callable[[], bool] = lambda: True,
+        most: int = MAX_MESSAGES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interval = min(MAX_SECONDS, lease.seconds / 3)
@@ -63,11 +64,11 @@ class Chunk:
         self._go_on = go_on
         self._clock = clock
         self._renewed = clock()
-        self._unsettled: list[Booking] = []
+        self._unsettled: dict[int, list[Booking]] = {}
         self._given_back: set[int] = set()
         self._cleared: object = None
         self._stop = False
-        self._jobs = _head(pending)
+        self._jobs = _head(pending, min(most, MAX_MESSAGES))
         self._contents = ledger.contents(rows_of_jobs(self._jobs))
 
     def mark(self) -> bool:
@@ -134,7 +135,9 @@ class Chunk:
         return job is self._cleared
 
     def _take(self, outcome: Outcome) -> None:
-        self._unsettled += self._book(outcome, self._pending[0])
+        job = self._pending[0]
+        # By its job: after a stop between these lines it is taken again, and booked once.
+        self._unsettled[id(job)] = self._book(outcome, job)
         self._pending.popleft()
         self._cleared = None
         self.done += 1
@@ -149,17 +152,18 @@ class Chunk:
     def _flush(self) -> None:
         if not self._unsettled:
             return
+        bookings = [booking for group in self._unsettled.values() for booking in group]
         try:
-            self._settle(self._unsettled)
+            self._settle(bookings)
         except DatabaseError:
             raise
         except BaseException:
             # A stop (a soft time limit) in the middle of it: what is known is
             # worth one more try before it takes effect.
-            self._settle(self._unsettled)
-            self._unsettled = []
+            self._settle(bookings)
+            self._unsettled = {}
             raise
-        self._unsettled = []
+        self._unsettled = {}
 
     def _give_back(self) -> None:
         """Give back all but the job whose reply is awaited."""
@@ -173,12 +177,12 @@ class Chunk:
             self._pending.append(current)
 
 
-def _head(pending: deque[Job]) -> list[Job]:
+def _head(pending: deque[Job], most: int) -> list[Job]:
     jobs: list[Job] = []
     size = 0
     for job in pending:
         size += job.rows[0].size
-        if jobs and (len(jobs) == MAX_MESSAGES or size > MAX_BYTES):
+        if jobs and (len(jobs) >= most or size > MAX_BYTES):
             break
         jobs.append(job)
     return jobs

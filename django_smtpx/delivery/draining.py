@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
@@ -22,7 +23,7 @@ from django_smtpx.delivery.jobs import (
     jobs_of,
     rows_of_jobs,
 )
-from django_smtpx.delivery.sessions import open_session
+from django_smtpx.delivery.sessions import limits_of, may_carry, open_session
 from django_smtpx.models import Delivery
 from django_smtpx.smtp.pool import default_pool
 
@@ -143,11 +144,11 @@ class Drain:
     def _send(self, lease: Lease, jobs: deque[Job]) -> None:
         """Send what was claimed, chunk by chunk; what is not begun in time goes back."""
         try:
-            while jobs and not self._over():
+            while jobs and self._may_go_on(lease):
                 session = self._session or self._open(lease, jobs)
                 if session is None:
                     break
-                chunk = self._chunk(lease, jobs)
+                chunk = self._chunk(lease, jobs, session)
                 if not chunk.mark():
                     logger.warning("The lease on mail of %r was lost.", self.mailer.name)
                     jobs.clear()
@@ -157,7 +158,12 @@ class Drain:
             if jobs:
                 ledger.release(lease, rows_of_jobs(jobs))
 
-    def _chunk(self, lease: Lease, jobs: deque[Job]) -> Chunk:
+    def _may_go_on(self, lease: Lease) -> bool:
+        """Say whether another chunk may begin; without its slot a drain may have no connection."""
+        self._keep_slot(lease)
+        return not self._over()
+
+    def _chunk(self, lease: Lease, jobs: deque[Job], session: Session) -> Chunk:
         return Chunk(
             lease,
             jobs,
@@ -165,6 +171,7 @@ class Drain:
             settle=lambda bookings: self._settle(lease, bookings),
             keep_alive=lambda: self._keep_alive(lease),
             go_on=lambda: not self._closed,
+            most=may_carry(session, self.mailer),
         )
 
     def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
@@ -184,31 +191,33 @@ class Drain:
         fresh = session.transactions == 0
         try:
             done = chunk.send(session)
-        except self._harmless:
-            raise
-        except Exception:
-            self._blame(lease, jobs, chunk)
+        except BaseException as error:
+            ours = isinstance(error, Exception) and not isinstance(error, self._harmless)
+            if jobs and (ours or chunk.in_doubt(jobs[0])):
+                self._abandon(lease, jobs, chunk)
             raise
         if done and self._probing and not self._closed:
             pacing.book_success(self.mailer, lease.now())
             self._probing = False
         if session.usable:
             self._fruitless = 0
+            if may_carry(session, self.mailer) <= 0:
+                self._drop_session()
             return
         self._drop_session()
         self._fruitless = 0 if done else self._fruitless + fresh
         if self._fruitless >= _FRUITLESS and session.failure is not None and jobs:
             self._rest(lease, jobs, (session.failure,))
 
-    def _blame(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
-        """Count an error of our own against the mail that was under way when it came."""
-        if jobs:
-            job = jobs.popleft()
-            ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
+    def _abandon(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
+        """Leave the mail that was under way to the sweep: an error of our own counts against it,
+        and what may have left without an outcome on record is never given back as unsent.
+        """
+        job = jobs.popleft()
+        ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
 
     def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
         """Get a session for the first job; without one, it alone has failed."""
-        self._keep_slot(lease)
         opening = open_session(self.mailer, _Opening(lambda: self._keep_alive(lease), lease))
         self._session = opening.session
         if opening.session is None:
@@ -257,19 +266,25 @@ class Drain:
 
     def _keep_slot(self, lease: Lease) -> None:
         at = lease.now()
-        if self._slot and (self._slot.expires - at).total_seconds() < pacing.SLOT_LEASE * 2 / 3:
-            pacing.renew_slot(self._slot, at)
+        slot = self._slot
+        if slot is None or (slot.expires - at).total_seconds() >= pacing.SLOT_LEASE * 2 / 3:
+            return
+        if not pacing.renew_slot(slot, at):
+            logger.warning("The connection slot of %r was lost.", self.mailer.name)
+            self._slot, self._closed = None, True
 
-    def _drop_session(self) -> None:
-        if self._session is not None:
-            default_pool.release(self._session)
-            self._session = None
+    def _drop_session(self, *, keep: bool = True) -> bool:
+        """Give the session back to the pool; return whether it stays open there."""
+        session, self._session = self._session, None
+        limits = limits_of(self.mailer)
+        if not keep:
+            limits = replace(limits, idle_timeout=0)
+        return session is not None and default_pool.release(session, limits)
 
     def _end(self) -> None:
         """Leave the session to the pool's reaper, and the slot to the session."""
-        idle = self._session is not None and self._session.usable
-        self._drop_session()
         slot, self._slot = self._slot, None
+        idle = self._drop_session(keep=slot is not None)
         if slot is None:
             return
         if idle:

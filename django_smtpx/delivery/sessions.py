@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,13 @@ def open_session(mailer: Mailer, watch: Watch | None = None) -> Opening:
         else:
             return Opening(session, tuple(failures))
     return Opening(None, tuple(failures))
+
+
+def may_carry(session: Session, mailer: Mailer) -> int:
+    """Return how many more messages ``session`` may carry by the limits of ``mailer``."""
+    if time.monotonic() - session.opened_at >= mailer.connection_max_age:
+        return 0
+    return mailer.messages_per_connection - session.transactions
 
 
 def limits_of(mailer: Mailer) -> Limits:

@@ -631,3 +631,98 @@ def test_a_stop_between_the_reply_and_its_booking(monkeypatch, when):
     assert statuses().count("sent") >= 2
     assert Attempt.objects.filter(outcome="sent").count() == statuses().count("sent")
     assert "sending" not in statuses()
+
+
+def test_a_250_whose_booking_fails_is_in_doubt(monkeypatch):
+    """When the mailer's hold cannot be written, what was taken beside it is not sent as unsent."""
+
+    def refuse(*args):
+        raise OperationalError("disk full")
+
+    script = {"RCPT": {"acct@*": "530 5.7.0 Authentication required"}}
+    with ScriptedServer(script) as server, real_queue(server, on_unknown="hold"):
+        send("a@example.com", "acct@example.com")
+        send("b@example.com")
+        with monkeypatch.context() as patched:
+            patched.setattr(pacing, "book_failure", refuse)
+            with pytest.raises(OperationalError):
+                deliver()
+        deliver()
+        assert [m.recipients[0] for m in server.messages] == ["a@example.com", "b@example.com"]
+    assert statuses() == ["unknown", "unknown", "sent"]
+
+
+def test_a_stop_within_the_booking_books_once(monkeypatch):
+    """A stop right after an outcome was taken, and before it left the list, doubles nothing."""
+
+    class Stop(Exception):
+        pass
+
+    class Interrupted(drain_module.deque):
+        stops = 1
+
+        def popleft(self):
+            if self.stops:
+                self.stops = 0
+                raise Stop
+            return super().popleft()
+
+    monkeypatch.setattr(drain_module, "deque", Interrupted)
+    with ScriptedServer() as server, real_queue(server):
+        send("a@example.com")
+        send("b@example.com")
+        with pytest.raises(Stop):
+            delivery.drain(get_mailer("default"), stops=(Stop,))
+        assert len(server.messages) == 1
+    assert statuses() == ["sent", "queued"]
+    assert Attempt.objects.count() == 1
+
+
+def test_a_connection_carries_as_many_messages_as_it_may():
+    """messages_per_connection holds within a drain, too."""
+    with ScriptedServer() as server, real_queue(server, messages_per_connection=3):
+        for number in range(7):
+            send(f"{number}@example.com")
+        deliver()
+        assert [len(session.messages) for session in server.sessions] == [3, 3, 1]
+        assert [session.ended for session in server.sessions[:2]] == ["quit", "quit"]
+    assert set(statuses()) == {"sent"}
+
+
+def test_an_old_connection_is_not_used_on():
+    """connection_max_age holds within a drain, too."""
+    with ScriptedServer() as server, real_queue(server, connection_max_age=1e-9):
+        for number in range(3):
+            send(f"{number}@example.com")
+        deliver()
+        assert [len(session.messages) for session in server.sessions] == [1, 1, 1]
+
+
+def test_a_mailer_that_keeps_no_idle_connection_keeps_none():
+    """idle_timeout is the mailer's: with 0 the session ends with its drain, and so does the slot."""
+    with ScriptedServer() as server, real_queue(server, idle_timeout=0):
+        send("a@example.com")
+        deliver()
+        assert len(default_pool) == 0
+        assert server.sessions[0].ended == "quit"
+    assert not Slot.objects.exclude(token=None).exists()
+
+
+def test_a_lost_slot_ends_the_drain():
+    """Whoever was stopped for so long that another has the slot sends nothing beside it."""
+    with ScriptedServer() as server, real_queue(server, max_connections=1):
+        for number in range(30):
+            send(f"{number}@example.com")
+        run = drain_module.Drain(get_mailer("default"))
+        original = run._send_chunk
+
+        def lose(*args):
+            original(*args)
+            run._slot.expires = ledger.now()
+            Slot.objects.update(token=None)
+
+        run._send_chunk = lose
+        run.run()
+        assert len(server.messages) == 20
+        assert len(default_pool) == 0
+    assert statuses().count("queued") == 10
