@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
-from django_smtpx.delivery.jobs import MAX_RECIPIENTS, Job, book, book_failure
-from django_smtpx.delivery.sessions import open_session
+from django_smtpx.delivery.jobs import (
+    MAX_RECIPIENTS,
+    Job,
+    book,
+    book_failure,
+    book_split,
+    holds_mailer,
+)
+from django_smtpx.delivery.sessions import limits_of, open_session
 from django_smtpx.smtp import Envelope, Outcome, SMTPError
 from django_smtpx.smtp.pool import default_pool
 
@@ -27,12 +37,16 @@ if TYPE_CHECKING:
     from django_smtpx.models import Message
 
 
+logger = logging.getLogger("django_smtpx.delivery")
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What came of one mail: an outcome for each transaction, until a session could not be had.
 
     ``failures`` are those of the sessions, in order; the last one is about
-    every recipient without an outcome.
+    every recipient without an outcome. A recipient that was put off because
+    there were too many has another outcome behind.
     """
 
     outcomes: tuple[Outcome, ...] = ()
@@ -59,18 +73,21 @@ def deliver_now(mailer: Mailer, mail: Composed) -> tuple[Message, SMTPError | No
     """
     earlier = _earlier(mailer, mail)
     if earlier is not None:
-        return _once_more(mailer, earlier)
-    at = ledger.now()
-    if not connections[ledger.database()].in_atomic_block:
+        return earlier, _once_more(mailer, earlier)
+    if not _in_transaction():
         message, lease, rows = ledger.store_now(mailer.name, mail, lease_seconds())
         if lease is None:
             return message, None
-        return message, _send(mailer, mail.content, lease, rows, at)
-    exchange = _exchange(mailer, mail.sender, mail.recipients, mail.content, at)
+        return message, _send(mailer, mail.content, lease, rows)
+    exchange = _exchange(mailer, mail.sender, mail.recipients, mail.content, at=ledger.now())
     message, lease, rows = ledger.store_now(mailer.name, mail, lease_seconds())
     if lease is not None:
-        ledger.settle(lease, _bookings(mailer, rows, exchange, lease))
+        _settle(mailer, lease, rows, exchange)
     return message, exchange.error
+
+
+def _in_transaction() -> bool:
+    return connections[ledger.database()].in_atomic_block
 
 
 def _earlier(mailer: Mailer, mail: Composed) -> Message | None:
@@ -78,45 +95,91 @@ def _earlier(mailer: Mailer, mail: Composed) -> Message | None:
     return ledger.find(mailer.name, key) if key is not None else None
 
 
-def _once_more(mailer: Mailer, message: Message) -> tuple[Message, SMTPError | None]:
+def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     """Send an earlier message again where it failed; otherwise this is its duplicate."""
     content = message.content
     if content is None:
-        return message, None
+        return None
+    if not _in_transaction():
+        lease, rows = ledger.resume_now(message, lease_seconds())
+        return _send(mailer, content, lease, rows) if rows else None
+    recipients = ledger.resumable(message)
+    if not recipients:
+        return None
+    exchange = _exchange(mailer, message.envelope_sender, recipients, content, at=ledger.now())
     lease, rows = ledger.resume_now(message, lease_seconds())
-    if not rows:
-        return message, None
-    return message, _send(mailer, content, lease, rows, lease.now())
-
-
-def _send(
-    mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row], at: datetime
-) -> SMTPError | None:
-    recipients = tuple(row.recipient for row in rows)
-    exchange = _exchange(mailer, rows[0].envelope_sender, recipients, content, at)
-    ledger.settle(lease, _bookings(mailer, rows, exchange, lease))
+    if rows:
+        _settle(mailer, lease, rows, exchange)
     return exchange.error
 
 
+def _send(mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row]) -> SMTPError | None:
+    recipients = tuple(row.recipient for row in rows)
+    sender = rows[0].envelope_sender
+    exchange = _exchange(mailer, sender, recipients, content, at=lease.now(), watch=_Watch(lease))
+    _settle(mailer, lease, rows, exchange)
+    return exchange.error
+
+
+class _Watch:
+    """The lease's say while this process sends; ``lost`` is whether it has kept content back."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.interval = min(10.0, lease.seconds / 3)
+        self.lost = False
+        self._lease = lease
+
+    def may_send(self, envelope: object) -> bool:
+        """Say whether the rows are still ours, suspends counted."""
+        self.lost = not self._lease.valid()
+        return not self.lost
+
+    def waiting(self, elapsed: float) -> None:
+        """Renew the lease; the reply that is awaited is worth more than that."""
+        try:
+            ledger.renew(self._lease)
+        except DatabaseError:
+            logger.exception("The outbox cannot be written to while a reply is awaited.")
+
+
 def _exchange(
-    mailer: Mailer, sender: str, recipients: Sequence[str], content: bytes, at: datetime
+    mailer: Mailer,
+    sender: str,
+    recipients: Sequence[str],
+    content: bytes,
+    *,
+    at: datetime,
+    watch: _Watch | None = None,
 ) -> Exchange:
     """Move the bytes; this writes nothing but, on commit, the mailer's state."""
     gate = pacing.gate(mailer, at) if mailer.name else pacing.Gate(True)
     if not gate.is_open:
         return Exchange(failures=(pacing.closed_error(mailer, gate),))
     exchange = Exchange()
+    parts = deque(
+        tuple(recipients[first : first + MAX_RECIPIENTS])
+        for first in range(0, len(recipients), MAX_RECIPIENTS)
+    )
     with _counted(mailer, at):
-        for first in range(0, len(recipients), MAX_RECIPIENTS):
-            envelope = Envelope(sender, recipients[first : first + MAX_RECIPIENTS], content)
-            step = _transact(mailer, envelope)
+        while parts:
+            step = _transact(mailer, Envelope(sender, parts.popleft(), content), watch)
             exchange = Exchange(
                 exchange.outcomes + step.outcomes, exchange.failures + step.failures
             )
             if not step.outcomes:
                 break
-    _book_route(mailer, exchange, gate, at)
+            rest = _split_off(step.outcomes[-1])
+            if rest:
+                parts.appendleft(rest)
+    if watch is None or not watch.lost:
+        _book_route(mailer, exchange, gate, at)
     return exchange
+
+
+def _split_off(outcome: Outcome) -> tuple[str, ...]:
+    """Return whom the server put off because there were too many, where it took note of others."""
+    rest = tuple(result.recipient for result in outcome.results if result.action == "split")
+    return rest if len(rest) < len(outcome.results) else ()
 
 
 @contextmanager
@@ -125,7 +188,7 @@ def _counted(mailer: Mailer, at: datetime) -> Iterator[None]:
 
     Inside the caller's transaction nothing may be written yet.
     """
-    if not mailer.name or connections[ledger.database()].in_atomic_block:
+    if not mailer.name or _in_transaction():
         yield
         return
     slot = pacing.take_slot(mailer, at)
@@ -136,23 +199,23 @@ def _counted(mailer: Mailer, at: datetime) -> Iterator[None]:
             pacing.rest_slot(slot, ledger.now(), mailer.idle_timeout)
 
 
-def _transact(mailer: Mailer, envelope: Envelope) -> Exchange:
+def _transact(mailer: Mailer, envelope: Envelope, watch: _Watch | None) -> Exchange:
     """Send one envelope; a session that was dropped while idle costs one fresh connection."""
     failures: list[SMTPError] = []
     while True:
-        opening = open_session(mailer)
+        opening = open_session(mailer, watch)
         failures += opening.failures
         session = opening.session
         if session is None:
             return Exchange(failures=tuple(failures))
         reused = session.transactions > 0
         try:
-            outcomes = tuple(session.transact([envelope]))
+            outcomes = tuple(session.transact([envelope], watch))
         finally:
-            default_pool.release(session)
+            default_pool.release(session, limits_of(mailer))
         if outcomes:
             return Exchange(outcomes, tuple(failures))
-        if not reused:
+        if not reused or (watch is not None and watch.lost):
             assert session.failure is not None
             return Exchange(failures=(*failures, session.failure))
 
@@ -161,27 +224,33 @@ def _book_route(mailer: Mailer, exchange: Exchange, gate: pacing.Gate, at: datet
     """Book on the mailer what its session said, once the caller's transaction is through."""
     if not mailer.name:
         return
-    if exchange.outcomes:
-        if gate.probing:
-            _on_commit(partial(pacing.book_success, mailer, at))
-    elif exchange.failures:
-        _on_commit(partial(pacing.book_failure, mailer, exchange.failures[-1], at))
+    results = [result for outcome in exchange.outcomes for result in outcome.results]
+    held = [result.error for result in results if holds_mailer(result) and result.error]
+    failures = held or (() if results else exchange.failures)
+    if failures:
+        _on_commit(partial(pacing.book_failure, mailer, failures[-1], at))
+    elif gate.probing:
+        _on_commit(partial(pacing.book_success, mailer, at))
 
 
 def _on_commit(work: Callable[[], object]) -> None:
     transaction.on_commit(work, using=ledger.database(), robust=True)
 
 
-def _bookings(
-    mailer: Mailer, rows: Sequence[Row], exchange: Exchange, lease: Lease
-) -> list[Booking]:
+def _settle(mailer: Mailer, lease: Lease, rows: Sequence[Row], exchange: Exchange) -> None:
     """Lay the results beside the rows; a recipient without one was never spoken of."""
     by_recipient = {row.recipient: row for row in rows}
     bookings: list[Booking] = []
     for outcome in exchange.outcomes:
-        job = Job(tuple(by_recipient.pop(result.recipient) for result in outcome.results))
-        bookings += book(outcome, job, mailer, now=lease.now(), rand=random.random)
-    if by_recipient:
-        job = Job(tuple(by_recipient.values()))
-        bookings += book_failure(job, exchange.failures[-1], mailer, lease.now(), None)
-    return bookings
+        job = Job(tuple(by_recipient[result.recipient] for result in outcome.results))
+        split = set(_split_off(outcome))
+        put_off = [row for row in job.rows if row.recipient in split]
+        ledger.note(lease, book_split(outcome, job, put_off, mailer, lease.now()))
+        by_recipient.update((row.recipient, row.tried_once_more()) for row in put_off)
+        settled = book(outcome, job, mailer, now=lease.now(), rand=random.random)
+        bookings += [booking for booking in settled if booking.row not in put_off]
+    done = {booking.row.pk for booking in bookings}
+    left = tuple(row for row in by_recipient.values() if row.pk not in done)
+    if left:
+        bookings += book_failure(Job(left), exchange.failures[-1], mailer, lease.now(), None)
+    ledger.settle(lease, bookings)

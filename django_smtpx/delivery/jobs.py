@@ -11,7 +11,7 @@ from django_smtpx.retry import decide, decide_now, parked
 from django_smtpx.smtp import Envelope, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from django_smtpx.config import Mailer
@@ -43,7 +43,7 @@ class Job:
 
     def tried_once_more(self) -> Job:
         """Return the job after an attempt of it was noted that changed nothing else."""
-        return Job(tuple(replace(row, attempts=row.attempts + 1) for row in self.rows))
+        return Job(tuple(row.tried_once_more() for row in self.rows))
 
 
 def jobs_of(rows: Iterable[Row]) -> list[Job]:
@@ -139,6 +139,24 @@ def book_failure(
             )
         )
     return bookings
+
+
+def book_split(
+    outcome: Outcome, job: Job, put_off: Sequence[Row], mailer: Mailer, now: datetime
+) -> list[Booking]:
+    """Book rows that the server put off because there were too many: they go at once, elsewhere."""
+    return [
+        Booking(
+            row=row,
+            result=result,
+            decision=parked(result, row.history, None),
+            started_at=now,
+            duration=outcome.duration,
+            transcript=kept(outcome.transcript, result, mailer),
+        )
+        for row, result in zip(job.rows, outcome.results, strict=True)
+        if row in put_off
+    ]
 
 
 def book_purged(job: Job, now: datetime) -> list[Booking]:

@@ -18,7 +18,7 @@ from django_smtpx.ledger.claiming import (
     rows_of,
 )
 from django_smtpx.ledger.clock import Lease
-from django_smtpx.ledger.immediate import resume_now, store_now
+from django_smtpx.ledger.immediate import resumable, resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
 from django_smtpx.ledger.settling import note, settle
 from django_smtpx.ledger.storing import Stored, find, store
@@ -53,6 +53,7 @@ __all__ = [
     "reclaim",
     "release",
     "renew",
+    "resumable",
     "resume_now",
     "rows_of",
     "settle",

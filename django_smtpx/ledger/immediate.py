@@ -44,19 +44,29 @@ def store_now(
     return stored.message, lease, rows_of(lease)
 
 
+def resumable(message: Message) -> tuple[str, ...]:
+    """Return the recipients that :func:`resume_now` would claim, and write nothing."""
+    rows = Delivery.objects.using(database()).filter(message=message)
+    if rows.exclude(status__in=_MAY_GO_AGAIN).exists():
+        return ()
+    return tuple(rows.order_by("pk").values_list("recipient", flat=True))
+
+
 def resume_now(message: Message, lease_seconds: float) -> tuple[Lease, list[Row]]:
     """Claim for this process what of an earlier message failed: its key is used once more.
 
-    No row comes back when nothing of it failed, or some of it was sent or may have been.
+    No row comes back when nothing of it failed, or some of it was sent or may
+    have been. From now on it is of ``"now"`` mode, whatever it was stored for.
     """
     using = database()
     lease = Lease.begin(lease_seconds, database_now(using))
 
     def take() -> int:
-        rows = Delivery.objects.using(using).filter(message=message)
-        if rows.exclude(status__in=_MAY_GO_AGAIN).exists():
+        if not resumable(message):
             return 0
-        Message.objects.using(using).filter(pk=message.pk).update(settled_at=None)
+        Message.objects.using(using).filter(pk=message.pk).update(
+            settled_at=None, mode=Message.Mode.NOW
+        )
         return _take(lease, message, using)
 
     return lease, rows_of(lease) if atomically(take, using) else []

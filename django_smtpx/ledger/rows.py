@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import OperationalError, connections, router, transaction
@@ -56,6 +56,10 @@ class Row:
             age_from=self.age_from,
             expires_at=self.expires_at,
         )
+
+    def tried_once_more(self) -> Row:
+        """Return the row after an attempt of it was noted that changed nothing else."""
+        return replace(self, attempts=self.attempts + 1)
 
 
 ROW_FIELDS = (

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from django_smtpx import ledger
+from django_smtpx.delivery import immediate
 from django_smtpx.models import Attempt, Delivery, Message, Route
 from django_smtpx.smtp import (
     ConnectError,
@@ -19,7 +20,14 @@ from django_smtpx.smtp import (
     SMTPError,
 )
 from django_smtpx.smtp.pool import default_pool
-from django_smtpx.testing import Close, MidContent, ScriptedServer, real_queue
+from django_smtpx.testing import (
+    Close,
+    Delay,
+    MidContent,
+    ScriptedServer,
+    deliver,
+    real_queue,
+)
 from tests.factories import default_connection, statuses
 
 # Commits as a view without ATOMIC_REQUESTS does.
@@ -197,3 +205,109 @@ def test_hundreds_of_recipients_go_in_several_transactions():
         assert email(*[f"{n}@example.com" for n in range(250)]).send() == 1
         assert [len(m.recipients) for m in server.messages] == [100, 100, 50]
     assert statuses() == ["sent"] * 250
+
+
+def test_too_many_recipients_go_in_the_next_transaction():
+    """Who was put off with 452 beside accepted ones is not failed by that: the rest goes at once."""
+    script = {"RCPT": {"c@*": ["452 4.5.3 Too many recipients"]}}
+    with ScriptedServer(script) as server, real_queue(server, mode="now"):
+        assert email("a@example.com", "b@example.com", "c@example.com").send() == 1
+        assert [m.recipients for m in server.messages] == [
+            ("a@example.com", "b@example.com"),
+            ("c@example.com",),
+        ]
+    assert statuses() == ["sent"] * 3
+    late = Attempt.objects.filter(delivery__recipient="c@example.com").order_by("number")
+    assert list(late.values_list("number", "outcome", "code")) == [
+        (1, "deferred", 452),
+        (2, "sent", 250),
+    ]
+
+
+def test_too_many_recipients_for_all_fails():
+    """A server that says it to every recipient is not asked for ever."""
+    script = {"RCPT": "452 4.5.3 Too many recipients"}
+    with ScriptedServer(script) as server, real_queue(server, mode="now"):
+        with pytest.raises(RecipientsRefused):
+            email("a@example.com", "b@example.com").send()
+        assert server.messages == ()
+    assert statuses() == ["failed", "failed"]
+
+
+def test_inside_a_transaction_a_failed_key_is_not_locked_while_bytes_move():
+    """Once more, too, nothing is written before the bytes have moved."""
+    seen = []
+
+    def look(conversation, argument):
+        seen.append(statuses())
+        connection.close()  # the server's thread has one of its own
+
+    script = {"RCPT": ["550 5.1.1 No"], "EOD": look}
+    with ScriptedServer(script) as server, real_queue(server, mode="now"):
+        with pytest.raises(RecipientsRefused):
+            email("a@example.com", key="k").send()
+        default_pool.close()
+        with transaction.atomic():
+            assert email("a@example.com", key="k").send() == 1
+        assert len(server.messages) == 1
+        with transaction.atomic():
+            assert email("a@example.com", key="k").send() == 1
+        assert len(server.messages) == 1
+    assert seen == [["failed"]]
+    assert statuses() == ["sent"]
+
+
+def test_a_key_of_queued_mail_is_of_now_mode_from_then_on():
+    """What raised here is not tried again by a worker, however the first mail was stored."""
+    script = {"RCPT": ["550 5.1.1 No", "450 4.2.1 Busy"]}
+    with ScriptedServer(script) as server:
+        with real_queue(server):
+            email("a@example.com", key="k").send()
+            deliver()
+        with real_queue(server, mode="now"), pytest.raises(RecipientsRefused):
+            email("a@example.com", key="k").send()
+    assert statuses() == ["failed"]
+
+
+def test_a_long_wait_renews_the_lease(monkeypatch):
+    """While the reply is awaited the sweep does not take the mail for a dead process's."""
+    monkeypatch.setattr(immediate, "lease_seconds", lambda: 0.6)
+    ends = []
+
+    def look(conversation, argument):
+        ends.append(Delivery.objects.get().lease_expires_at)
+        connection.close()
+        return Delay(0.5)
+
+    with ScriptedServer({"EOD": look}) as server, real_queue(server, mode="now"):
+        settle, at_settle = ledger.settle, []
+
+        def settled(*args):
+            at_settle.append(Delivery.objects.get().lease_expires_at)
+            return settle(*args)
+
+        monkeypatch.setattr(ledger, "settle", settled)
+        assert email("a@example.com").send() == 1
+    assert at_settle[0] > ends[0]
+
+
+def test_a_process_that_slept_through_its_lease_sends_nothing(monkeypatch):
+    """Who wakes up too late raises, unsent, and the mailer is not blamed for it."""
+    with ScriptedServer() as server, real_queue(server, mode="now"):
+        monkeypatch.setattr(ledger.Lease, "valid", lambda lease: False)
+        with pytest.raises(SMTPError):
+            email("a@example.com").send()
+        assert server.messages == ()
+    assert statuses() == ["failed"]
+    assert not Route.objects.exists()
+
+
+def test_an_answer_about_the_account_holds_the_mailer():
+    """A 530 to MAIL is about the login in this mode, too: the next mail is not even tried."""
+    script = {"MAIL": "530 5.7.0 Authentication required"}
+    with ScriptedServer(script) as server, real_queue(server, mode="now"):
+        for _ in range(2):
+            with pytest.raises(SMTPError):
+                email("a@example.com").send()
+        assert len(server.sessions) == 1
+    assert Route.objects.get().state == "held"
