@@ -8,7 +8,7 @@ from django.db import connections
 from django.db.models import Case, Q, QuerySet, Value, When
 
 from django_smtpx.ledger.clock import Lease, database_now
-from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently
+from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_some
 from django_smtpx.models import Content, Delivery
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def claim(
     them until the lease, ``lease_seconds`` long, has run out.
     """
     using = database()
-    lease = Lease.begin(lease_seconds, database_now(using))
+    lease = Lease.begin(lease_seconds, using)
     ready = _ready(mailer, lane, lease.read_at, using)
     taken = {
         "lane": Lane.IDLE,
@@ -50,9 +50,7 @@ def claim(
             free = ready.select_for_update(skip_locked=True, of=_of_self(using))
             chosen = list(free.values_list("pk", flat=True)[:limit])
             return Delivery.objects.using(using).filter(pk__in=chosen).update(**taken)
-        chosen_in_place = ready.values("pk")[:limit]
-        still = Delivery.objects.using(using).filter(lane=lane, pk__in=chosen_in_place)
-        return still.update(**taken)
+        return update_some(ready, limit, **taken)
 
     if not atomically(take, using):
         return lease, []

@@ -59,9 +59,14 @@ class Lease:
         self.ends = self.read_boottime + self.seconds
 
     @classmethod
-    def begin(cls, seconds: float, now: datetime) -> Lease:
-        """Return a new lease that begins at ``now``, which the database has just said."""
-        return cls(uuid4(), seconds, now, boottime())
+    def begin(cls, seconds: float, using: str) -> Lease:
+        """Return a new lease that begins now, by the clock of the database ``using``.
+
+        Our clock is read first: whatever comes between the two makes the lease
+        end earlier here, and never later than the row says.
+        """
+        read_boottime = boottime()
+        return cls(uuid4(), seconds, database_now(using), read_boottime)
 
     def now(self) -> datetime:
         """Return the database's time, as far as it can be told without asking it again."""

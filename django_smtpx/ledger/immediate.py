@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_smtpx.ledger.claiming import rows_of
-from django_smtpx.ledger.clock import Lease, database_now
+from django_smtpx.ledger.clock import Lease
 from django_smtpx.ledger.rows import Row, atomically, database
 from django_smtpx.ledger.storing import store
 from django_smtpx.models import Delivery, Message
@@ -30,7 +30,7 @@ def store_now(
     key belongs to an earlier message.
     """
     using = database()
-    lease = Lease.begin(lease_seconds, database_now(using))
+    lease = Lease.begin(lease_seconds, using)
 
     def write() -> Stored:
         (stored,) = store([(mailer, mail)], mode=Message.Mode.NOW)
@@ -59,7 +59,7 @@ def resume_now(message: Message, lease_seconds: float) -> tuple[Lease, list[Row]
     have been. From now on it is of ``"now"`` mode, whatever it was stored for.
     """
     using = database()
-    lease = Lease.begin(lease_seconds, database_now(using))
+    lease = Lease.begin(lease_seconds, using)
 
     def take() -> int:
         if not resumable(message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -38,9 +39,11 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
     """
     using = database()
     now = timezone.now()
-    messages = [_message(mailer, mail, mode, now) for mailer, mail in mails]
 
     def write() -> list[Stored]:
+        # New objects for each try: those of a failed one have primary keys that
+        # were rolled back, and may be somebody else's by now.
+        messages = [_message(mailer, mail, mode, now) for mailer, mail in mails]
         with transaction.atomic(using=using):
             stored = _insert_messages(messages, using)
             fresh = [
@@ -56,7 +59,8 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
 
 def find(mailer: str, key: str) -> Message | None:
     """Return the message of ``mailer`` that has the idempotency ``key``, if there is one."""
-    return Message.objects.using(database()).filter(mailer=mailer, idempotency_key=key).first()
+    holders = Message.objects.using(database())
+    return holders.filter(idempotency_digest=_digest(mailer, key)).first()
 
 
 def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
@@ -75,6 +79,7 @@ def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
         tags=mail.tags,
         metadata=mail.metadata,
         idempotency_key=mail.idempotency_key,
+        idempotency_digest=_digest(mailer, mail.idempotency_key),
         created_at=now,
     )
 
@@ -96,7 +101,7 @@ def _insert_messages(messages: list[Message], using: str) -> list[Stored]:
         if message.idempotency_key is None:
             stored.append(Stored(message, True))
             continue
-        holder = _holder(holders, message)
+        holder = holders[message.idempotency_digest]
         mine = holder.uuid == message.uuid
         stored.append(Stored(holder, mine))
     return stored
@@ -112,25 +117,20 @@ def _fill_keys(messages: list[Message], using: str) -> None:
         message.pk = keys[message.uuid]
 
 
-def _holders(keyed: list[Message], using: str) -> dict[tuple[str, str | None], Message]:
-    found = Message.objects.using(using).filter(
-        mailer__in={message.mailer for message in keyed},
-        idempotency_key__in={message.idempotency_key for message in keyed},
-    )
-    return {(message.mailer, message.idempotency_key): message for message in found}
+def _holders(keyed: list[Message], using: str) -> dict[str | None, Message]:
+    """Return who holds each digest, by the digest."""
+    digests = {message.idempotency_digest for message in keyed}
+    rows = Message.objects.using(using).filter(idempotency_digest__in=digests)
+    found = {message.idempotency_digest: message for message in rows}
+    if len(found) < len(digests):
+        # Committed by another since the snapshot of a caller who reads repeatably:
+        # a locking read sees it.
+        found = {message.idempotency_digest: message for message in rows.select_for_update()}
+    return found
 
 
-def _holder(holders: dict[tuple[str, str | None], Message], message: Message) -> Message:
-    """Find who holds a message's key; some collations find "KEY" for "key": exact first."""
-    key = message.idempotency_key
-    if (message.mailer, key) in holders:
-        return holders[message.mailer, key]
-    folded = (message.mailer.casefold(), str(key).casefold().rstrip())
-    return next(
-        holder
-        for (mailer, other), holder in holders.items()
-        if (mailer.casefold(), str(other).casefold().rstrip()) == folded
-    )
+def _digest(mailer: str, key: str | None) -> str | None:
+    return None if key is None else sha256(f"{mailer}\0{key}".encode()).hexdigest()
 
 
 def _insert_parts(fresh: list[tuple[Message, Composed]], now: datetime, using: str) -> None:

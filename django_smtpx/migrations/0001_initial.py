@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 ('tags', models.JSONField(blank=True, default=list, verbose_name='tags')),
                 ('metadata', models.JSONField(blank=True, default=dict, verbose_name='metadata')),
                 ('idempotency_key', models.CharField(blank=True, max_length=255, null=True, verbose_name='idempotency key')),
+                ('idempotency_digest', models.CharField(editable=False, max_length=64, null=True)),
                 ('created_at', models.DateTimeField(db_index=True, verbose_name='created at')),
                 ('settled_at', models.DateTimeField(db_index=True, editable=False, null=True, verbose_name='settled at')),
             ],
@@ -158,7 +159,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='message',
-            constraint=models.UniqueConstraint(fields=('mailer', 'idempotency_key'), name='smtpx_message_idempotency'),
+            constraint=models.UniqueConstraint(fields=('idempotency_digest',), name='smtpx_message_idempotency'),
         ),
         migrations.AddField(
             model_name='delivery',
@@ -180,7 +181,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(models.F('lane'), models.F('mailer'), models.OrderBy(models.F('priority'), descending=True), models.F('id'), name='smtpx_delivery_claim'),
+            index=models.Index(fields=['lane', 'mailer', '-priority', 'id'], name='smtpx_delivery_claim'),
         ),
         migrations.AddIndex(
             model_name='delivery',

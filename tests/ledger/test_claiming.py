@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from django_smtpx import ledger
@@ -32,6 +33,21 @@ def test_what_is_claimed_is_not_claimed_again():
     assert len(first) == 2
     assert {row.pk for row in first}.isdisjoint(row.pk for row in second)
     assert claimed()[1] == []
+
+
+def test_a_claim_reads_one_index():
+    """Every database has the index that keeps a claim from reading, and locking, all that waits."""
+    with connection.cursor() as cursor:
+        indexes = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
+    assert indexes["smtpx_delivery_claim"]["columns"] == ["lane", "mailer", "priority", "id"]
+
+
+def test_a_claim_without_skip_locked(monkeypatch):
+    """Where the database cannot skip what is locked, a claim compares and swaps."""
+    monkeypatch.setattr(connection.features, "has_select_for_update_skip_locked", False)
+    stored("a@example.com", "b@example.com")
+    assert len(claimed(1)[1]) == 1
+    assert len(claimed()[1]) == 1
 
 
 def test_a_claim_is_for_one_mailer():

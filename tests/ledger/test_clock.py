@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 
+from django_smtpx.ledger import clock as clock_module
 from django_smtpx.ledger.clock import Lease, _aware, boottime, database_now
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,7 +17,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def lease_at(clock, seconds=300.0):
     """Return a lease that began at NOW, by a clock of ours."""
-    lease = Lease.begin(seconds, NOW)
+    lease = Lease(uuid4(), seconds, NOW, boottime())
     lease.clock = lambda: lease.read_boottime + clock[0]
     return lease
 
@@ -81,3 +83,18 @@ def test_renewing_counts_from_before_the_question():
     lease = lease_at(clock)
     lease.renew(lease.read_boottime + 90)
     assert lease.ends == lease.read_boottime + 390
+
+
+def test_a_stop_while_the_database_says_the_time_shortens_the_lease(monkeypatch):
+    """Who sleeps between the two clocks wakes up to a lease that has run out."""
+    times = [1000.0]
+
+    def answer(using):
+        times[0] += 3600
+        return NOW
+
+    monkeypatch.setattr(clock_module, "database_now", answer)
+    monkeypatch.setattr(clock_module, "boottime", lambda: times[0])
+    lease = Lease.begin(300.0, "default")
+    lease.clock = lambda: times[0]
+    assert not lease.valid()

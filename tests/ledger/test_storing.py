@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from django_smtpx import ledger
+from django_smtpx.ledger import rows
 from django_smtpx.models import Content, Delivery, Message
 from tests.factories import composed, stored
 
@@ -84,6 +87,58 @@ def test_a_key_belongs_to_its_mailer():
     ledger.store([("default", composed(idempotency_key="k"))])
     (entry,) = ledger.store([("other", composed(idempotency_key="k"))])
     assert entry.new
+
+
+def test_keys_that_only_look_alike_are_two():
+    """Whatever the database's collation takes for equal, no mail is lost to another's key."""
+    keys = ("key", "KEY", "kéy", "key ", "strasse", "straße", "😀", "😁")
+    for key in keys:
+        stored(idempotency_key=key)
+    assert Message.objects.count() == len(keys)
+    assert ledger.find("default", "KEY").idempotency_key == "KEY"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_a_repeatable_reader_cannot_see_is_found():
+    """A duplicate that was committed after the caller's snapshot breaks nothing where it is read."""
+    if connection.vendor != "mysql":
+        return  # elsewhere a repeatable reader is told to begin anew, or there is one writer
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    try:
+        with transaction.atomic():
+            assert not Message.objects.exists()
+            other = threading.Thread(target=_store_and_close, args=("k",))
+            other.start()
+            other.join()
+            (entry,) = ledger.store([("default", composed(idempotency_key="k"))])
+            assert not entry.new
+    finally:
+        connection.close()
+    assert Message.objects.count() == 1
+
+
+def _store_and_close(key):
+    stored(idempotency_key=key)
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_store_that_is_tried_again_uses_no_key_twice(monkeypatch):
+    """What was rolled back when the database was busy is stored anew, beside what came meanwhile."""
+    commit = BaseDatabaseWrapper._commit
+    busy = iter([True])
+
+    def busy_once(database):
+        if next(busy, False):
+            raise OperationalError("database is locked")
+        return commit(database)
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", busy_once)
+    monkeypatch.setattr(rows.time, "sleep", lambda seconds: stored("meanwhile@example.com"))
+    message = stored("a@example.com")
+    assert list(message.deliveries.values_list("recipient", flat=True)) == ["a@example.com"]
+    assert Message.objects.count() == 2
 
 
 def test_mails_with_and_without_keys_keep_their_order():
