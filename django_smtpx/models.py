@@ -134,6 +134,7 @@ class Message(models.Model):
                 fields=("idempotency_digest",), name="smtpx_message_idempotency"
             ),
         )
+        indexes = (models.Index(fields=("mailer",), name="smtpx_message_mailer"),)
 
     def __str__(self) -> str:
         return f"{self.subject or '–'} {self.message_id}"

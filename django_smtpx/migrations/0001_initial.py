@@ -157,6 +157,10 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'contents',
             },
         ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(fields=['mailer'], name='smtpx_message_mailer'),
+        ),
         migrations.AddConstraint(
             model_name='message',
             constraint=models.UniqueConstraint(fields=('idempotency_digest',), name='smtpx_message_idempotency'),
