@@ -84,7 +84,7 @@ def decide(
         if ended or now >= _deadline(history, policy):
             return _wait_for_person(Delivery.Status.UNKNOWN, result, history, unknowns)
         return _try_again(result, history, policy, unknowns, now=now, rand=rand)
-    if result.action == "hold":
+    if result.action == "hold" and not _says_it_passes(result):
         return _wait_for_person(Delivery.Status.DEFERRED, result, history, history.unknowns)
     return _try_again(result, history, policy, history.unknowns, now=now, rand=rand)
 
@@ -128,6 +128,11 @@ def greylisting_hint(reply: str) -> timedelta | None:
     else:
         seconds = int(match[3]) * 3600 + int(match[4]) * 60 + int(match[5])
     return min(timedelta(seconds=max(seconds, 1)), _LONGEST_HINT)
+
+
+def _says_it_passes(result: Result) -> bool:
+    """Say whether the reply itself is a temporary one (RFC 5321 section 4.2.1)."""
+    return result.code is not None and result.code // 100 == 4
 
 
 def _try_again(

@@ -18,7 +18,7 @@ from celery import bootsteps, current_app, shared_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 
 from django_smtpx import delivery
-from django_smtpx.config import mailers, sweep_interval
+from django_smtpx.config import mailer_errors, mailers, sweep_interval
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Hints:
 
     def _publish(self, task: Task[Any, Any], *args: str) -> None:
         """Publish once, and wait no longer than :data:`PATIENCE`; no failure reaches the caller."""
-        if time.monotonic() < self._silent_until:
+        if time.monotonic() < self._silent_until or not _site_has_celery():
             return
         if current_app.conf.task_always_eager:
             _publish_quietly(task, args)
@@ -136,6 +136,15 @@ hints = Hints()
 os.register_at_fork(after_in_child=hints.forget)
 
 
+def _site_has_celery() -> bool:
+    """Say whether there is an app to hint to: Celery's own stand-in for one has no broker.
+
+    It would speak to whatever RabbitMQ runs on this machine.
+    """
+    stand_in = current_app.main == "default" and not current_app.conf.broker_url
+    return not stand_in or bool(os.environ.get("CELERY_BROKER_URL"))
+
+
 def _publish_quietly(task: Task[Any, Any], args: tuple[str, ...]) -> bool:
     try:
         task.apply_async(args, retry=False, expires=sweep_interval(), ignore_result=True)
@@ -155,7 +164,9 @@ class SweepStep(bootsteps.StartStopStep):
         self._entry: Any = None
 
     def start(self, parent: WorkController) -> None:
-        """Sweep at once, and then every interval."""
+        """Sweep at once, and then every interval; say which mailers cannot be used."""
+        for name, error in mailer_errors().items():
+            logger.error("Mailer %r cannot be used, and its mail waits: %s", name, error)
         timer: Any = parent.timer
         if mailers():
             timer.call_after(0, hints.send_sweep)

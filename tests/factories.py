@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from django.utils import timezone
@@ -13,17 +14,16 @@ from django_smtpx.models import Delivery, Message
 from django_smtpx.retry import Decision
 from django_smtpx.smtp import Result
 
-_count = 0
+_numbers = count(1)
 
 
 def composed(recipients: tuple[str, ...] = ("to@example.com",), **values: Any) -> Composed:
     """Return a small composed mail with a Message-ID of its own."""
-    global _count
-    _count += 1
-    message_id = f"<{_count}@tests.example>"
+    number = next(_numbers)
+    message_id = f"<{number}@tests.example>"
     content = (
-        f"From: from@example.com\r\nTo: to@example.com\r\nSubject: Test {_count}\r\n"
-        f"Message-ID: {message_id}\r\n\r\nHello {_count}\r\n"
+        f"From: from@example.com\r\nTo: to@example.com\r\nSubject: Test {number}\r\n"
+        f"Message-ID: {message_id}\r\n\r\nHello {number}\r\n"
     ).encode()
     defaults: dict[str, Any] = {
         "sender": "from@example.com",
@@ -31,7 +31,7 @@ def composed(recipients: tuple[str, ...] = ("to@example.com",), **values: Any) -
         "content": content,
         "message_id": message_id,
         "from_header": "from@example.com",
-        "subject": f"Test {_count}",
+        "subject": f"Test {number}",
         "priority": 0,
         "send_at": None,
         "expires_at": None,
@@ -85,9 +85,7 @@ def booking(row: Row, status: str = "sent", **values: Any) -> Booking:
         unknowns=values.pop("unknowns", row.unknowns),
         next_attempt_at=values.pop("next_attempt_at", None),
     )
-    return Booking(
-        row=row, result=answer, decision=decision, started_at=timezone.now(), **values
-    )
+    return Booking(row=row, result=answer, decision=decision, started_at=timezone.now(), **values)
 
 
 def default_connection() -> Any:

@@ -74,7 +74,9 @@ def test_send_messages_counts_all():
     """Many mails at once are many rows."""
     with real_queue(**NOBODY):
         assert default_connection().send_messages([email("a@example.com")] * 1) == 1
-        assert default_connection().send_messages([email(f"{n}@example.com") for n in range(9)]) == 9
+        assert (
+            default_connection().send_messages([email(f"{n}@example.com") for n in range(9)]) == 9
+        )
         assert default_connection().send_messages([]) == 0
         assert default_connection().send_messages(None) == 0
 
@@ -243,7 +245,7 @@ def test_fail_silently_covers_storing(monkeypatch, caplog):
 
 
 def test_usable_as_a_context_manager():
-    """with connection: … works as with every backend."""
+    """With connection: … works as with every backend."""
     with real_queue(**NOBODY), default_connection() as connection:
         assert connection.send_messages([email("a@example.com")]) == 1
 
@@ -289,7 +291,10 @@ def test_every_source_of_settings(atomic):
     sources = []
     if django.VERSION < (6, 1):
         sources = [
-            {"EMAIL_BACKEND": "django_smtpx.backend.EmailBackend", "SMTPX_MAILERS": {"default": NOBODY}},
+            {
+                "EMAIL_BACKEND": "django_smtpx.backend.EmailBackend",
+                "SMTPX_MAILERS": {"default": NOBODY},
+            },
             {
                 "EMAIL_BACKEND": "django_smtpx.backend.EmailBackend",
                 "SMTPX_MAILERS": {},

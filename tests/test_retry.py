@@ -115,7 +115,21 @@ def test_reconnect_is_at_once_but_only_the_first_time():
 def test_hold_waits_for_a_person():
     """A held delivery is deferred without a next attempt, and not settled."""
     decision = decided(result(category="sender_rejected", action="hold"))
-    assert (decision.status, decision.next_attempt_at, decision.settled) == ("deferred", None, False)
+    assert (decision.status, decision.next_attempt_at, decision.settled) == (
+        "deferred",
+        None,
+        False,
+    )
+
+
+def test_hold_with_a_temporary_reply_is_tried_again():
+    """A 4yz says of itself that it passes: it goes by the schedule, and ends by it."""
+    held = replace(result(category="sender_rejected", action="hold"), code=450)
+    assert decided(held).next_attempt_at == NOW + timedelta(minutes=1)
+    old = replace(YOUNG, age_from=NOW - timedelta(hours=48))
+    assert decided(held, old).category == "expired"
+    held = replace(held, code=550)
+    assert decided(held).next_attempt_at is None
 
 
 def test_unknown_is_tried_again():
@@ -145,7 +159,8 @@ def test_unknown_at_the_deadline_is_not_called_failed():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status"), [("sent", "sent"), ("deferred", "failed"), ("failed", "failed"), ("unknown", "unknown")]
+    ("outcome", "status"),
+    [("sent", "sent"), ("deferred", "failed"), ("failed", "failed"), ("unknown", "unknown")],
 )
 def test_now_mode_is_never_tried_again(outcome, status):
     """In now mode every outcome is the last."""

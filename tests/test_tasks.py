@@ -44,6 +44,7 @@ def hints(monkeypatch):
     """Return the process's hints, as a fresh process has them."""
     fresh = tasks.Hints()
     monkeypatch.setattr(tasks, "hints", fresh)
+    monkeypatch.setattr(tasks, "_site_has_celery", lambda: True)
     return fresh
 
 
@@ -104,6 +105,17 @@ def test_a_broker_that_swallows_costs_one_bounded_wait(monkeypatch, hints):
     elapsed = time.monotonic() - began
     release.set()
     assert 0.05 <= elapsed < 2
+
+
+def test_a_site_without_celery_sends_no_hints(monkeypatch, hints):
+    """Without an app there is nobody to hint to, and a stranger's broker is left alone."""
+    monkeypatch.undo()
+    broker = Broker(monkeypatch)
+    tasks.Hints().send_drain("a")
+    assert broker.published == []
+    monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
+    tasks.Hints().send_drain("a")
+    assert len(broker.published) == 1
 
 
 def test_a_forked_child_begins_anew(monkeypatch, hints):
@@ -188,7 +200,7 @@ def test_purge_applies_the_retention(settings):
     assert not Message.objects.exists()
 
 
-def test_the_sweep_runs_in_every_worker(monkeypatch, hints):
+def test_the_sweep_runs_in_every_worker(caplog, hints):
     """A worker's timer is given the sweep at its start, and loses it at its stop."""
     calls = []
 
@@ -211,6 +223,10 @@ def test_the_sweep_runs_in_every_worker(monkeypatch, hints):
         step = tasks.SweepStep(Worker())
         step.start(Worker())
         step.stop(Worker())
+    with real_queue(host="127.0.0.1", port=1, mailers={"broken": {"hots": "a"}}):
+        step.start(Worker())
+    assert "'broken'" in caplog.text
+    del calls[3:]
     assert calls == [("after", 0, "send_sweep"), ("every", 10, "send_sweep"), "cancel"]
 
 

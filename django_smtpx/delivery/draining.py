@@ -182,9 +182,7 @@ class Drain:
             until = pacing.book_failure(self.mailer, result.error, lease.now())
             self._closed = True
             break
-        return book(
-            outcome, job, self.mailer, now=lease.now(), rand=self._rand, held_until=until
-        )
+        return book(outcome, job, self.mailer, now=lease.now(), rand=self._rand, held_until=until)
 
     def _send_chunk(self, session: Session, chunk: Chunk, lease: Lease, jobs: deque[Job]) -> None:
         """Send one chunk, and look at what it says about the session and the mailer."""

@@ -458,12 +458,15 @@ def test_a_lease_that_ran_out_meanwhile_sends_nothing(monkeypatch):
     assert Attempt.objects.count() == 1
 
 
-@pytest.mark.parametrize(("policy", "outcome", "kept"), [
-    ("failures", "550 5.1.1 no", True),
-    ("failures", None, False),
-    ("always", None, True),
-    ("never", "550 5.1.1 no", False),
-])
+@pytest.mark.parametrize(
+    ("policy", "outcome", "kept"),
+    [
+        ("failures", "550 5.1.1 no", True),
+        ("failures", None, False),
+        ("always", None, True),
+        ("never", "550 5.1.1 no", False),
+    ],
+)
 def test_transcripts_are_kept_as_asked(policy, outcome, kept):
     """The transcript is on the attempt where the mailer wants it."""
     with ScriptedServer({"RCPT": outcome}) as server, real_queue(server, transcript=policy):
@@ -482,7 +485,10 @@ def test_a_delivery_alone_goes_alone():
         stored("a@example.com")
         stored("suspect@example.com").deliveries.update(lane=Delivery.Lane.ALONE, leases_lost=2)
         delivery.drain(get_mailer("default"))
-        assert [m.recipients[0] for m in server.messages] == ["suspect@example.com", "a@example.com"]
+        assert [m.recipients[0] for m in server.messages] == [
+            "suspect@example.com",
+            "a@example.com",
+        ]
 
 
 def test_conservation():
@@ -526,7 +532,10 @@ def test_send_mail_is_all_a_site_calls():
 
 def test_an_answer_about_the_account_holds_the_mailer():
     """A 530 to MAIL is about the login: one attempt, the mailer held, the mail at rest."""
-    with ScriptedServer({"MAIL": "530 5.7.0 Authentication required"}) as server, real_queue(server):
+    with (
+        ScriptedServer({"MAIL": "530 5.7.0 Authentication required"}) as server,
+        real_queue(server),
+    ):
         for name in "abc":
             send(f"{name}@example.com")
         deliver()

@@ -62,9 +62,12 @@ def test_sent_at_once_and_on_record():
 
 def test_refused_by_all_raises_and_is_on_record():
     """When nobody took it the caller's except clause for smtplib catches it."""
-    with ScriptedServer({"RCPT": "550 5.1.1 No"}) as server, real_queue(server, mode="now"):
-        with pytest.raises(RecipientsRefused) as caught:
-            email("a@example.com", "b@example.com").send()
+    with (
+        ScriptedServer({"RCPT": "550 5.1.1 No"}) as server,
+        real_queue(server, mode="now"),
+        pytest.raises(RecipientsRefused) as caught,
+    ):
+        email("a@example.com", "b@example.com").send()
     assert isinstance(caught.value, smtplib.SMTPException)
     assert isinstance(caught.value, OSError)
     assert (caught.value.code, caught.value.phase, caught.value.reply) == (550, "rcpt", "No")
@@ -74,7 +77,10 @@ def test_refused_by_all_raises_and_is_on_record():
 
 def test_some_refused_is_no_error():
     """As with smtplib, the refused ones among accepted ones are on record alone."""
-    with ScriptedServer({"RCPT": {"a@*": "450 4.2.1 Busy"}}) as server, real_queue(server, mode="now"):
+    with (
+        ScriptedServer({"RCPT": {"a@*": "450 4.2.1 Busy"}}) as server,
+        real_queue(server, mode="now"),
+    ):
         assert email("a@example.com", "b@example.com").send() == 1
     assert statuses() == ["failed", "sent"]
     assert Delivery.objects.filter(next_attempt_at=None).count() == 2
@@ -104,18 +110,24 @@ def test_nobody_listens_raises_and_rests_the_mailer():
 
 def test_lost_after_the_dot_raises_and_is_unknown():
     """The caller learns that the outcome is not known, and nobody sends it again."""
-    with ScriptedServer({"EOD": Close()}) as server, real_queue(server, mode="now"):
-        with pytest.raises(ServerDisconnected) as caught:
-            email("a@example.com").send()
+    with (
+        ScriptedServer({"EOD": Close()}) as server,
+        real_queue(server, mode="now"),
+        pytest.raises(ServerDisconnected) as caught,
+    ):
+        email("a@example.com").send()
     assert caught.value.content_sent == "all"
     assert statuses() == ["unknown"]
 
 
 def test_lost_before_the_dot_is_failed():
     """What surely was not delivered has failed, as the caller is told."""
-    with ScriptedServer({"DATA": MidContent(5)}) as server, real_queue(server, mode="now"):
-        with pytest.raises(ServerDisconnected) as caught:
-            email("a@example.com").send()
+    with (
+        ScriptedServer({"DATA": MidContent(5)}) as server,
+        real_queue(server, mode="now"),
+        pytest.raises(ServerDisconnected) as caught,
+    ):
+        email("a@example.com").send()
     assert caught.value.content_sent in ("partial", "all")
     assert statuses() == (["failed"] if caught.value.content_sent == "partial" else ["unknown"])
 
@@ -137,9 +149,12 @@ def test_inside_a_transaction_nothing_is_written_before_the_bytes_moved():
         seen.append(Message.objects.count())
         connection.close()  # the server's thread has one of its own
 
-    with ScriptedServer({"EOD": look}) as server, real_queue(server, mode="now"):
-        with transaction.atomic():
-            assert email("a@example.com").send() == 1
+    with (
+        ScriptedServer({"EOD": look}) as server,
+        real_queue(server, mode="now"),
+        transaction.atomic(),
+    ):
+        assert email("a@example.com").send() == 1
     assert seen == [0]
     assert statuses() == ["sent"]
 

@@ -37,7 +37,7 @@ def test_the_databases_clock_is_utc():
     "value",
     [
         "2026-03-01 12:00:00.000",
-        datetime(2026, 3, 1, 12),
+        NOW.replace(tzinfo=None),
         NOW,
         NOW.astimezone(tz=None),
     ],
