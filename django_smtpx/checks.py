@@ -6,6 +6,7 @@ id                  tells that
 django_smtpx.E001   a mailer cannot be used as it is configured
 django_smtpx.E002   a setting of this package is not supported yet
 django_smtpx.E003   a setting of this package has a value that it cannot have
+django_smtpx.E004   USE_TZ is False, and leases and due times need aware times
 django_smtpx.W001   the outbox is in an SQLite database without WAL or IMMEDIATE transactions
 django_smtpx.W002   credentials may be sent in clear (``check --deploy``)
 django_smtpx.W003   the server's certificate is not verified
@@ -145,6 +146,20 @@ def check_half_credentials(**_kwargs: Any) -> list[CheckMessage]:
         )
         for name in _usable_mailers()
         for given, missing in named.half_credentials(name)
+    ]
+
+
+@register(TAG)
+def check_time_zones(**_kwargs: Any) -> list[CheckMessage]:
+    """Return that the outbox goes by aware times, where the site has none."""
+    if settings.raw("USE_TZ", default=True) or not (mailers() or mailer_errors()):
+        return []
+    return [
+        Error(
+            "USE_TZ is False. The outbox keeps leases and due times, which need aware times.",
+            hint="Set USE_TZ = True.",
+            id="django_smtpx.E004",
+        )
     ]
 
 

@@ -55,12 +55,16 @@ class Gate:
 
 @dataclass(slots=True)
 class HeldSlot:
-    """One of a mailer's connections, held by this process until ``expires``."""
+    """One of a mailer's connections, held by this process until ``expires``.
+
+    ``rested`` says that it stands for an idle session of this process.
+    """
 
     mailer: str
     number: int
     token: UUID
     expires: datetime
+    rested: bool = False
 
 
 def gate(mailer: Mailer, at: datetime) -> Gate:
@@ -206,6 +210,7 @@ def rest_slot(slot: HeldSlot, at: datetime, idle_timeout: float) -> None:
     The next drain of this process takes it up again; nobody has to give it back.
     """
     if renew_slot(slot, at, idle_timeout + 1):
+        slot.rested = True
         _Resting.put(slot)
 
 

@@ -172,6 +172,12 @@ def test_half_a_credential_in_email_settings(classic):
     assert "EMAIL_HOST_USER without EMAIL_HOST_PASSWORD" in found()["django_smtpx.W005"].msg
 
 
+def test_time_zones(classic):
+    """E004: without aware times there are no leases."""
+    classic(USE_TZ=False)
+    assert "USE_TZ" in found()["django_smtpx.E004"].msg
+
+
 def test_default_port(classic):
     """W006: with EMAIL_USE_TLS alone the port is another than Django's."""
     classic(EMAIL_USE_TLS=True)

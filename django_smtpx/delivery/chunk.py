@@ -56,6 +56,7 @@ class Chunk:
     ) -> None:
         self.interval = min(MAX_SECONDS, lease.seconds / 3)
         self.done = 0
+        self.sent = 0
         self._lease = lease
         self._pending = pending
         self._book = book
@@ -141,6 +142,7 @@ class Chunk:
         self._pending.popleft()
         self._cleared = None
         self.done += 1
+        self.sent += any(result.outcome == "sent" for result in outcome.results)
 
     def _take_interrupted(self, outcome: Outcome | None) -> None:
         """Take what is known of the job under way, unless it was taken before the stop."""

@@ -42,6 +42,11 @@ NO_NEW_WORK_AFTER = 20.0
 """Seconds after which a drain leaves the rest to its successor."""
 
 _FRUITLESS = 2
+"""Fresh sessions in a row that ended before the server said a word about any mail."""
+
+_BARREN = 3
+"""Fresh sessions in a row that ended, with a verdict on some mail and none of it sent."""
+
 _SETTLE_TRIES = 6
 
 logger = logging.getLogger("django_smtpx.delivery")
@@ -91,6 +96,8 @@ class Drain:
         self._closed = False
         self._probing = False
         self._fruitless = 0
+        self._barren = 0
+        self._opened = False
 
     def run(self) -> int:
         """Deliver until nothing is ready, the mailer rests, or the time is up."""
@@ -204,8 +211,13 @@ class Drain:
             return
         self._drop_session()
         self._fruitless = 0 if done else self._fruitless + fresh
-        if self._fruitless >= _FRUITLESS and session.failure is not None and jobs:
+        self._barren = 0 if chunk.sent else self._barren + fresh
+        if session.failure is None or not jobs:
+            return
+        if self._fruitless >= _FRUITLESS:
             self._rest(lease, jobs, (session.failure,))
+        elif self._barren >= _BARREN:
+            self._rest_untouched(lease, jobs, session.failure)
 
     def _abandon(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
         """Leave the mail that was under way to the sweep: an error of our own counts against it,
@@ -216,6 +228,8 @@ class Drain:
 
     def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
         """Get a session for the first job; without one, it alone has failed."""
+        self._keep_for_opening(lease)
+        self._opened = True
         opening = open_session(self.mailer, _Opening(lambda: self._keep_alive(lease), lease))
         self._session = opening.session
         if opening.session is None:
@@ -234,6 +248,13 @@ class Drain:
         if jobs:
             ledger.release(lease, rows_of_jobs(jobs), parked_until=until)
             jobs.clear()
+        self._closed = True
+
+    def _rest_untouched(self, lease: Lease, jobs: deque[Job], failure: SMTPError) -> None:
+        """Rest the mailer with all its mail: session upon session ends, and nothing is taken."""
+        until = pacing.book_failure(self.mailer, failure, lease.now())
+        ledger.release(lease, rows_of_jobs(jobs), parked_until=until)
+        jobs.clear()
         self._closed = True
 
     def _note(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
@@ -262,6 +283,16 @@ class Drain:
         ledger.renew(lease)
         self._keep_slot(lease)
 
+    def _keep_for_opening(self, lease: Lease) -> None:
+        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile."""
+        if lease.runs_low():
+            ledger.renew(lease)
+        slot, longest = self._slot, sum(options.timeout for options in self.mailer.hosts)
+        if slot is not None and not pacing.renew_slot(
+            slot, lease.now(), pacing.SLOT_LEASE + longest
+        ):
+            self._slot, self._closed = None, True
+
     def _keep_slot(self, lease: Lease) -> None:
         at = lease.now()
         slot = self._slot
@@ -282,7 +313,14 @@ class Drain:
     def _end(self) -> None:
         """Leave the session to the pool's reaper, and the slot to the session."""
         slot, self._slot = self._slot, None
-        idle = self._drop_session(keep=slot is not None)
+        if slot is not None and slot.rested and not self._opened:
+            # Nothing was to do, and the session that the slot stands for is idle still.
+            pacing.rest_slot(slot, ledger.now(), self.mailer.idle_timeout)
+            return
+        # The last slot is left to whoever comes next: in another process it would wait for this
+        # session to end.
+        keep = slot is not None and pacing.has_free_slot(self.mailer, ledger.now())
+        idle = self._drop_session(keep=keep)
         if slot is None:
             return
         if idle:

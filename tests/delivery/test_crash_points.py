@@ -25,6 +25,7 @@ from django_smtpx.testing import Close, ScriptedServer, real_queue
 from tests.factories import stored
 
 pytestmark = [
+    pytest.mark.exhaustive,
     pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(600),
     # What is gone closes nothing: the system does.

@@ -307,6 +307,33 @@ def test_a_server_that_drops_every_session_rests_the_mailer():
     assert set(statuses()) <= {"deferred", "queued"}
 
 
+def test_a_server_that_says_421_to_everything_is_left_in_peace():
+    """Session upon session that ends with nothing taken rests the mailer, and the rest of its mail."""
+    script = {"MAIL": Reply("421 4.3.2 Shutting down", then=Close())}
+    with ScriptedServer(script) as server, real_queue(server):
+        for number in range(30):
+            send(f"{number}@example.com")
+        deliver()
+        assert len(server.sessions) == 3
+    assert Attempt.objects.count() == 3
+    assert statuses().count("queued") == 27
+    assert Route.objects.get().state == "paused"
+
+
+def test_the_last_slot_is_not_kept_for_an_idle_session():
+    """With one connection allowed, the next drain may be another process's: it need not wait."""
+    with ScriptedServer() as server, real_queue(server, max_connections=1):
+        send("a@example.com")
+        deliver()
+        assert Slot.objects.get().token is None
+        assert len(default_pool) == 0
+    with ScriptedServer() as server, real_queue(server, max_connections=2):
+        send("b@example.com")
+        deliver()
+        assert Slot.objects.exclude(token=None).count() == 1
+        assert len(default_pool) == 1
+
+
 def test_without_a_slot_nothing_is_claimed():
     """A drain that may not have a connection leaves the rows where they are."""
     with ScriptedServer() as server, real_queue(server, max_connections=1):
