@@ -1,0 +1,142 @@
+"""A few jobs on one session."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from django.db import OperationalError
+
+from django_smtpx import ledger
+from django_smtpx.delivery import chunk as chunk_module
+from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.jobs import jobs_of
+from django_smtpx.models import Content, Delivery
+from django_smtpx.smtp import Outcome
+from tests.factories import booking, claimed, result, statuses, stored
+
+pytestmark = pytest.mark.django_db
+
+
+class Session:
+    """Stands in for the wire: says what it is told to, after asking what a session asks."""
+
+    interrupted = None
+
+    def __init__(self, during=None):
+        self.during = during
+
+    def transact(self, envelopes, watch):
+        """Send each envelope that may be sent."""
+        for envelope in envelopes:
+            if self.during is not None:
+                self.during(watch)
+            if not watch.may_send(envelope):
+                return
+            yield Outcome(envelope, tuple(result(r) for r in envelope.recipients))
+
+
+def make(count=3, **changes):
+    """Store and claim so many mails; return the lease, the jobs and the chunk of them."""
+    for number in range(count):
+        stored(f"{number}@example.com")
+    lease, rows = claimed()
+    pending = deque(jobs_of(rows))
+    calls = {
+        "book": lambda outcome, job: [booking(row) for row in job.rows],
+        "settle": lambda bookings: ledger.settle(lease, bookings),
+        "keep_alive": lambda: None,
+        **changes,
+    }
+    return lease, pending, Chunk(lease, pending, **calls)
+
+
+def test_all_are_marked_sent_and_settled():
+    """A job leaves the queue when its outcome is written."""
+    _, pending, chunk = make()
+    assert chunk.mark()
+    assert Delivery.objects.filter(marked=True).count() == 3
+    assert (chunk.send(Session()), chunk.sent) == (3, 3)
+    assert not pending
+    assert statuses() == ["sent"] * 3
+
+
+def test_no_more_than_is_allowed_at_once(monkeypatch):
+    """A chunk is as many messages as may be unsettled, or as their size allows."""
+    monkeypatch.setattr(chunk_module, "MAX_MESSAGES", 2)
+    _, pending, chunk = make()
+    chunk.mark()
+    assert chunk.send(Session()) == 2
+    assert len(pending) == 1
+    monkeypatch.setattr(chunk_module, "MAX_BYTES", 1)
+    Delivery.objects.update(status="queued", lane=1)
+    _, pending, chunk = make(0)
+    chunk.mark()
+    assert chunk.send(Session()) == 1
+
+
+def test_what_has_no_content_fails_and_is_not_sent():
+    """A mail whose content was purged is settled, and its neighbours go."""
+    stored("gone@example.com")
+    Content.objects.all().delete()
+    _, pending, chunk = make(1)
+    assert chunk.mark()
+    assert chunk.send(Session()) == 1
+    assert statuses() == ["failed", "sent"]
+    assert not pending
+
+
+def test_the_second_is_over(monkeypatch):
+    """After a second of sending nothing more is begun before what is known is written."""
+    times = iter([0.0, 0.0, 0.5, 1.5, 1.6, 1.7])
+    _, pending, chunk = make(3, clock=lambda: next(times, 9.0))
+    chunk.mark()
+    assert chunk.send(Session()) == 2
+    assert len(pending) == 1
+
+
+def test_a_long_wait_writes_renews_and_gives_back():
+    """While a reply is awaited, what is known is written and what was not begun goes back."""
+    kept = []
+    times = iter([0.0, 0.0])
+    _, pending, chunk = make(3, keep_alive=lambda: kept.append(1), clock=lambda: next(times, 20.0))
+    chunk.mark()
+    assert chunk.send(Session(during=lambda watch: watch.waiting(6.0))) == 1
+    assert kept
+    assert not pending
+    assert statuses() == ["sent", "queued", "queued"]
+
+
+def test_a_database_that_fails_meanwhile_stops_the_feed(caplog):
+    """The reply under way is read, and nothing more is sent."""
+
+    def fail():
+        raise OperationalError("gone")
+
+    times = iter([0.0, 0.0])
+    _, pending, chunk = make(2, keep_alive=fail, clock=lambda: next(times, 20.0))
+    chunk.mark()
+    assert chunk.send(Session(during=lambda watch: watch.waiting(1.0))) == 1
+    assert len(pending) == 1
+    assert "cannot be written to" in caplog.text
+
+
+def test_nothing_goes_once_the_drain_has_closed():
+    """When the mailer is held meanwhile, not even what was sent ahead may have its content."""
+    answers = iter([True, True, False])
+    _, pending, chunk = make(3, go_on=lambda: next(answers, False))
+    chunk.mark()
+    assert chunk.send(Session()) == 1
+    assert len(pending) == 2
+
+
+def test_content_that_may_have_left_is_in_doubt():
+    """Between the permission and the outcome a job is in doubt, and not before or after."""
+    _, pending, chunk = make(1)
+    chunk.mark()
+    job = pending[0]
+    assert not chunk.in_doubt(job)
+    assert chunk.may_send(job.envelope(b"x"))
+    assert chunk.in_doubt(job)
+    chunk.send(Session())
+    assert not chunk.in_doubt(job)

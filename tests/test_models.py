@@ -1,0 +1,65 @@
+"""The rows themselves."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from django_smtpx import models
+from django_smtpx.models import Attempt, Delivery, Message, Route, Slot, Turn
+from tests.factories import stored
+
+
+@pytest.mark.django_db
+def test_the_migrations_say_what_the_models_say():
+    """No migration is missing."""
+    out = StringIO()
+    call_command("makemigrations", "django_smtpx", "--check", "--dry-run", stdout=out)
+    assert "No changes" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_content_is_there_until_it_is_purged():
+    """The bytes as sent, and None once they are gone."""
+    message = stored()
+    assert Message.objects.get().content.startswith(b"From: ")
+    message.body.delete()
+    assert Message.objects.get().content is None
+
+
+def test_the_enumerations_are_the_documented_ones():
+    """Names that users store and compare do not change."""
+    assert set(Delivery.Status.values) == {
+        "queued", "sending", "deferred", "sent", "failed", "unknown", "suppressed", "cancelled",
+    }  # fmt: skip
+    assert set(Attempt.Outcome.values) == {"sent", "deferred", "failed", "unknown"}
+    assert len(models.Category.values) == 34 + 1
+    assert set(models.Action.values) == {
+        "none", "retry", "next_host", "reconnect", "split", "slow", "pause", "hold", "fail", "suppress",
+    }  # fmt: skip
+
+
+def test_rows_say_what_they_are():
+    """Each row has a readable name."""
+    assert str(Message(subject="", message_id="<1@x>")) == "– <1@x>"
+    assert str(Delivery(recipient="a@x", status="sent")) == "a@x: sent"
+    assert str(Attempt(number=2, outcome="failed", category="spam")) == "2: failed (spam)"
+    assert str(Route(mailer="m", domain="x.example")) == "m x.example"
+    assert str(Slot(mailer="m", number=1)) == "m #1"
+    assert str(Turn(name="sweep")) == "sweep"
+    assert str(models.Content(pk=7)) == "7"
+
+
+@pytest.mark.django_db
+def test_a_claim_reads_one_index():
+    """What is ready is found along an index, in the order in which it goes."""
+    stored()
+    rows = Delivery.objects.filter(lane=1, mailer="default").order_by("-priority", "pk")[:10]
+    if connection.vendor != "sqlite":
+        pytest.skip("The plan of a table of one row is told by SQLite alone.")
+    plan = rows.explain()
+    assert "smtpx_delivery_claim" in plan
+    assert "TEMP B-TREE" not in plan
