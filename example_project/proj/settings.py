@@ -94,6 +94,7 @@ SMTPX_SWEEP_INTERVAL = 2
 # -- Celery --------------------------------------------------------------------
 
 CELERY_BROKER_URL = "filesystem://"
+CELERY_BROKER_TRANSPORT = "django_smtpx.broker.Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "data_folder_in": str(BROKER),
     "data_folder_out": str(BROKER),

@@ -24,6 +24,7 @@ class Broker:
 
     url: str
     options: dict[str, Any] = field(default_factory=dict)
+    transport: str | None = None
     queue: str = field(default_factory=lambda: f"smtpx-{uuid.uuid4().hex}")
 
 
@@ -118,7 +119,7 @@ def mariadb(_folder: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def filesystem(folder: Path) -> Iterator[Broker]:
-    """Celery's filesystem transport: no server at all."""
+    """A folder: no server at all."""
     for name in ("messages", "control", "processed"):
         (folder / "broker" / name).mkdir(parents=True)
     yield Broker(
@@ -129,6 +130,7 @@ def filesystem(folder: Path) -> Iterator[Broker]:
             "control_folder": str(folder / "broker" / "control"),
             "processed_folder": str(folder / "broker" / "processed"),
         },
+        transport="django_smtpx.broker.Transport",
     )
 
 

@@ -26,6 +26,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
 
 # Celery reads these through the prefix.
 CELERY_BROKER_URL = _site["broker"]["url"]
+CELERY_BROKER_TRANSPORT = _site["broker"]["transport"]
 CELERY_BROKER_TRANSPORT_OPTIONS = _site["broker"]["options"]
 CELERY_TASK_DEFAULT_QUEUE = _site["broker"]["queue"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
