@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from celery import Task
     from celery.worker import WorkController
 
-PATIENCE = 2.0
+PATIENCE = 1.5
 """Seconds that publishing a hint may take before the caller goes on without it."""
 
 SILENCE = 10.0
