@@ -19,6 +19,7 @@ from django.core.mail.utils import DNS_NAME
 
 from django_smtpx.addresses import is_plain, refuse_controls
 from django_smtpx.compose import headers, parts
+from django_smtpx.smtp.content import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,7 +166,8 @@ def _flat(tree: Tree) -> bytes:
     buffer = BytesIO()
     BytesGenerator(buffer, mangle_from_=False, policy=headers.WIRE).flatten(tree)
     content = buffer.getvalue()
-    breaks = content.count(b"\r\n")
-    if content.count(b"\r") != breaks or content.count(b"\n") != breaks or b"\0" in content:
-        raise ValueError("A part of the message holds a bare CR, a bare LF or a NUL. Encode it.")
-    return content if content.endswith(b"\r\n") else content + b"\r\n"
+    if b"\0" in content:
+        raise ValueError("A part of the message holds a NUL. Encode it.")
+    # What the user supplied as it is may hold bare CR or LF (a multipart that is none, for one);
+    # they become line ends, as smtplib makes them.
+    return normalise(content)

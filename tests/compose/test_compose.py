@@ -830,3 +830,24 @@ def test_the_message_is_not_changed(composed):
 def test_repr_holds_no_content(composed):
     """A composed mail in a traceback does not show what it says."""
     assert "secret" not in repr(composed(mail(body="secret")))
+
+
+def test_line_ends_that_the_user_supplied_become_crlf():
+    """A multipart that is none keeps its lines as they are; they go out as lines all the same."""
+    import email.message
+
+    from django.core.mail import EmailMessage
+    from django.utils import timezone
+
+    from django_smtpx.compose import compose
+    from django_smtpx.mailer import Mailer
+
+    broken = email.message.Message()
+    broken["Content-Type"] = 'multipart/mixed; boundary="B"'
+    broken.set_payload("Hi there,\nthis is no part.\r")
+    message = EmailMessage("S", "B", "a@example.com", ["b@example.com"])
+    message.attach("mail", broken, "message/rfc822")
+    composed = compose(message, Mailer(name="m", hosts=()), timezone.now())
+    assert b"Hi there,\r\nthis is no part.\r\n" in composed.content
+    assert composed.content.count(b"\n") == composed.content.count(b"\r\n")
+    assert composed.content.count(b"\r") == composed.content.count(b"\r\n")
