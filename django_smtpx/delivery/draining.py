@@ -228,7 +228,8 @@ class Drain:
 
     def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
         """Get a session for the first job; without one, it alone has failed."""
-        self._keep_for_opening(lease)
+        if not self._keep_for_opening(lease):
+            return None
         self._opened = True
         opening = open_session(self.mailer, _Opening(lambda: self._keep_alive(lease), lease))
         self._session = opening.session
@@ -283,24 +284,29 @@ class Drain:
         ledger.renew(lease)
         self._keep_slot(lease)
 
-    def _keep_for_opening(self, lease: Lease) -> None:
-        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile."""
+    def _keep_for_opening(self, lease: Lease) -> bool:
+        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile.
+
+        Returns False when somebody else has it: there may be no connection then.
+        """
         if lease.runs_low():
             ledger.renew(lease)
-        slot, longest = self._slot, sum(options.timeout for options in self.mailer.hosts)
-        if slot is not None and not pacing.renew_slot(
-            slot, lease.now(), pacing.SLOT_LEASE + longest
-        ):
-            self._slot, self._closed = None, True
+        longest = sum(options.timeout for options in self.mailer.hosts)
+        return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
 
     def _keep_slot(self, lease: Lease) -> None:
-        at = lease.now()
         slot = self._slot
-        if slot is None or (slot.expires - at).total_seconds() >= pacing.SLOT_LEASE * 2 / 3:
-            return
-        if not pacing.renew_slot(slot, at):
-            logger.warning("The connection slot of %r was lost.", self.mailer.name)
-            self._slot, self._closed = None, True
+        left = pacing.SLOT_LEASE * 2 / 3
+        if slot is not None and (slot.expires - lease.now()).total_seconds() < left:
+            self._renew_slot(lease, pacing.SLOT_LEASE)
+
+    def _renew_slot(self, lease: Lease, seconds: float) -> bool:
+        """Renew the slot; a drain that has lost it takes no new work."""
+        if self._slot is not None and pacing.renew_slot(self._slot, lease.now(), seconds):
+            return True
+        logger.warning("The connection slot of %r was lost.", self.mailer.name)
+        self._slot, self._closed = None, True
+        return False
 
     def _drop_session(self, *, keep: bool = True) -> bool:
         """Give the session back to the pool; return whether it stays open there."""

@@ -307,6 +307,17 @@ def test_a_server_that_drops_every_session_rests_the_mailer():
     assert set(statuses()) <= {"deferred", "queued"}
 
 
+def test_without_its_slot_no_connection_is_opened(monkeypatch):
+    """A slot that somebody else has taken by the time of connecting is one that we may not use."""
+    with ScriptedServer() as server, real_queue(server):
+        send("a@example.com")
+        monkeypatch.setattr(pacing, "renew_slot", lambda *args: False)
+        assert delivery.drain(get_mailer("default")) == 0
+        assert server.sessions == ()
+    assert statuses() == ["queued"]
+    assert not Attempt.objects.exists()
+
+
 def test_a_server_that_says_421_to_everything_is_left_in_peace():
     """Session upon session that ends with nothing taken rests the mailer, and the rest of its mail."""
     script = {"MAIL": Reply("421 4.3.2 Shutting down", then=Close())}
