@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import verdict
+from django_smtpx.smtp.connection import Connection
 from django_smtpx.smtp.envelope import Outcome
-from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
-from django_smtpx.smtp.events import ContentWanted, Ended, HandshakeWanted, Opened
-from django_smtpx.smtp.options import Security, local_helo_name
-from django_smtpx.smtp.protocol import Protocol as Dialogue
-from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
-from django_smtpx.smtp.transaction import Transaction, locate, unsent
+from django_smtpx.smtp.errors import SMTPError
+from django_smtpx.smtp.events import ContentWanted, Ended
+from django_smtpx.smtp.pump import NO_WATCH, Watch
+from django_smtpx.smtp.transaction import Transaction, unsent
 from django_smtpx.smtp.transcript import render
-from django_smtpx.smtp.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from django_smtpx.smtp.envelope import Envelope, Phase
+    from django_smtpx.smtp.envelope import Envelope
     from django_smtpx.smtp.options import Options
-    from django_smtpx.smtp.transaction import Facts
-    from django_smtpx.smtp.transcript import Entries
 
 CLEANUP_TIMEOUT = 5.0
 """Seconds that the answer to RSET, behind a refusal, is waited for."""
-QUIT_TIMEOUT = 2.0
-"""Seconds that the answer to QUIT is waited for."""
-LINGER = 0.2
-"""Seconds that a server which ended the session is given to hang up."""
 
 
 class Session:
@@ -45,25 +35,16 @@ class Session:
     monotonic time. A session is one thread's at a time.
     """
 
-    def __init__(self, options: Options, transport: Transport, watch: Watch | None = None) -> None:
-        self.options = options
-        self.pool_key = options
+    def __init__(self, connection: Connection, pool_key: Options) -> None:
+        self.options = connection.options
+        self.pool_key = pool_key
         self.tag: object = None
-        self.opened_at = time.monotonic()
+        self.opened_at = connection.opened_at
         self.interrupted: Outcome | None = None
-        self._transport = transport
-        self._protocol = Dialogue(options)
-        self._pump = Pump(options, self._protocol, transport, watch or NO_WATCH)
+        self._connection = connection
+        self._protocol = connection.protocol
+        self._pump = connection.pump
         self._queue: deque[Transaction | Outcome] = deque()
-        self._opening: Entries = []
-        self._closed = False
-        self._facts: Facts = {
-            "host": options.host,
-            "ip": transport.ip,
-            "port": transport.port,
-            "tls": "",
-            "tls_verified_by": "",
-        }
 
     @classmethod
     def open(
@@ -74,56 +55,32 @@ class Session:
         ``first`` is the envelope that the session is opened for: the error's ``results`` are its
         recipients'. Raises :class:`SMTPError`.
         """
-        key = options
-        if not options.helo:
-            options = dataclasses.replace(options, helo=local_helo_name())
-        started = time.monotonic()
-        session: Session | None = None
-        try:
-            session = cls(options, Transport.connect(options), watch)
-            session.pool_key = key
-            session._open()
-        except SMTPError as error:
-            facts = session._facts if session is not None else _nowhere(options, error)
-            if session is not None:
-                session.abort()
-            locate(error, facts)
-            if options.transcript != "never":
-                log: Entries = session._protocol.entries if session is not None else []
-                error.transcript = render(started, log or [(time.monotonic(), "-", str(error))])
-            if first is not None:
-                error.results = unsent(first, copy.copy(error), facts)
-            raise
-        except BaseException:
-            if session is not None:
-                session.abort()
-            raise
-        return session
+        return cls(Connection.open(options, watch, first), options)
 
     @property
     def host(self) -> str:
         """The host's name, as configured."""
-        return self._facts["host"]
+        return self._connection.facts["host"]
 
     @property
     def ip(self) -> str:
         """The address that it was reached at."""
-        return self._facts["ip"]
+        return self._connection.facts["ip"]
 
     @property
     def port(self) -> int:
         """The port that it was reached at."""
-        return self._facts["port"]
+        return self._connection.facts["port"]
 
     @property
     def tls(self) -> str:
         """TLS version and cipher, or ""."""
-        return self._facts["tls"]
+        return self._connection.facts["tls"]
 
     @property
     def tls_verified_by(self) -> str:
         """How the server's certificate was verified: "pkix", or "" where it was not."""
-        return self._facts["tls_verified_by"]
+        return self._connection.facts["tls_verified_by"]
 
     @property
     def transactions(self) -> int:
@@ -138,7 +95,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether it is open, in step, and may carry another transaction."""
-        return not self._closed and self._protocol.idle
+        return not self._connection.closed and self._protocol.idle
 
     # -- transactions ----------------------------------------------------------------------------
 
@@ -203,7 +160,7 @@ class Session:
             self._queue.append(transaction)
             protocol.begin(transaction)
         else:
-            self._queue.append(Outcome(envelope, unsent(envelope, error, self._facts)))
+            self._queue.append(Outcome(envelope, unsent(envelope, error, self._connection.facts)))
 
     def _carry(self, transaction: Transaction, source: Iterator[Envelope]) -> Outcome | None:
         """Bring one transaction to its end; None when it was not begun on this session."""
@@ -212,7 +169,7 @@ class Session:
             if isinstance(event, ContentWanted):
                 self._send_content(transaction, source)
             elif isinstance(event, Ended) and not transaction.done:
-                self._end()
+                self._connection.end()
                 return None
         reply = transaction.eod_reply
         if reply is None or reply.severity != 2:
@@ -245,16 +202,16 @@ class Session:
                 # The next group is on its way: its first reply, or the lack of it, tells.
                 self._pump.await_reply(CLEANUP_TIMEOUT)
         if protocol.failure is not None:
-            self._end()
+            self._connection.end()
 
     def _outcome(self, transaction: Transaction) -> Outcome:
         protocol = self._protocol
-        results = transaction.results(self._facts, disconnected=protocol.disconnected)
+        results = transaction.results(self._connection.facts, disconnected=protocol.disconnected)
         transcript = ""
         policy = self.options.transcript
         if not all(result.outcome == "sent" for result in results):
             if policy != "never":
-                parts = (self._opening, transaction.entries, protocol.entries)
+                parts = (self._connection.opening, transaction.entries, protocol.entries)
                 transcript = render(self.opened_at, *parts)
         elif policy == "always":
             transcript = render(self.opened_at, transaction.entries)
@@ -283,86 +240,26 @@ class Session:
     def quit(self) -> None:
         """Say QUIT where the session is in step, wait briefly for the answer, and close."""
         if self.usable:
-            self._protocol.quit()
-            self._pump.flush()
-            self._pump.await_reply(min(self.options.timeout, QUIT_TIMEOUT))
-        self.abort()
+            self._connection.quit()
+        else:
+            self._connection.abort()
 
     def abort(self) -> None:
         """Close without a word."""
-        self._closed = True
-        self._transport.close()
+        self._connection.abort()
 
     def forget(self) -> None:
         """Drop this copy in a forked child; the parent goes on with the connection."""
-        self._closed = True
-        self._transport.forget()
+        self._connection.forget()
 
     def alive(self) -> bool:
         """Whether the connection still stands, without a round trip: data that nobody asked for
         and the end of the stream say that it does not.
         """
-        if self._closed:
+        if self._connection.closed:
             return False
         self._pump.look()
         return self._protocol.failure is None and not self._protocol.disconnected
-
-    def _end(self) -> None:
-        """Close a session that has failed; see first whether the server closes it, too."""
-        protocol = self._protocol
-        if not (self._closed or protocol.disconnected or isinstance(self.failure, ServerTimeout)):
-            if protocol.can_quit:
-                self._pump.goodbye()
-            self._pump.linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
-        self.abort()
-
-    # -- opening ---------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        protocol = self._protocol
-        protocol.entries.append(
-            (time.monotonic(), "-", f"connected to {self.host} [{self.ip}] port {self.port}")
-        )
-        if self.options.security is Security.IMPLICIT:
-            self._shake_hands("connect", "")
-        while True:
-            event = self._pump.event()
-            if isinstance(event, HandshakeWanted):
-                self._shake_hands("starttls", "STARTTLS")
-                protocol.tls_started()
-            elif isinstance(event, Ended):
-                self._end()
-                raise event.error
-            elif isinstance(event, Opened) and protocol.failure is None:
-                break
-        self._opening = protocol.entries
-        protocol.entries = []
-
-    def _shake_hands(self, phase: Phase, command: str) -> None:
-        entries = self._protocol.entries
-        try:
-            self._transport.start_tls(self.options, implicit=phase == "connect")
-        except TLSError as error:
-            error.phase, error.command = phase, command
-            if self.options.security is Security.OPPORTUNISTIC:
-                error.action = verdict.TLS_RECONNECT.action
-            entries.append((time.monotonic(), "-", str(error)))
-            raise
-        self._facts["tls"] = self._transport.tls
-        self._facts["tls_verified_by"] = self._transport.verified_by
-        verified = self._transport.verified_by or "nothing"
-        entries.append((time.monotonic(), "-", f"{self._transport.tls}, verified by {verified}"))
-
-
-def _nowhere(options: Options, error: SMTPError) -> Facts:
-    """Return the facts of a connection that was not made."""
-    return {
-        "host": options.host,
-        "ip": error.ip,
-        "port": options.port,
-        "tls": "",
-        "tls_verified_by": "",
-    }
 
 
 def _invalid(error: ValueError) -> SMTPError:

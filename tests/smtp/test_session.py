@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from django_smtpx.smtp import connection as connection_module
 from django_smtpx.smtp import pump as pump_module
 from django_smtpx.smtp import session as session_module
 from django_smtpx.smtp.errors import (
@@ -146,7 +147,7 @@ def test_421_and_hang_up(connect):
 
 def test_421_and_silence(connect, monkeypatch):
     """A server that says 421 and stays is not waited for."""
-    monkeypatch.setattr(session_module, "LINGER", 0.01)
+    monkeypatch.setattr(connection_module, "LINGER", 0.01)
     with Server([*opening(), 3, b"421 bye\r\n", "eof"]) as server:
         session = connect(server)
         (outcome,) = session.transact([envelope()])
@@ -597,8 +598,8 @@ def test_tls_alert(connect, server_context, monkeypatch):
         def alert():
             raise TLSError("The server ended TLS: X", category="tls_error")
 
-        monkeypatch.setattr(session._transport, "receive", alert)
-        monkeypatch.setattr(session._transport, "readable", bool)
+        monkeypatch.setattr(session._connection.transport, "receive", alert)
+        monkeypatch.setattr(session._connection.transport, "readable", bool)
         assert outcomes(session, envelope()) == [[("deferred", "tls_error", "mail", None)]]
         session._pump.linger(0.01)
 
@@ -607,7 +608,7 @@ def test_forget(connect):
     """A forgotten session is closed here, and says nothing to the server."""
     with Server([*opening(), *BYE]) as server:
         session = connect(server)
-        copied = socket.socket(fileno=socket.dup(session._transport._socket.fileno()))
+        copied = socket.socket(fileno=socket.dup(session._connection.transport._socket.fileno()))
         session.forget()
         session.forget()
         assert not session.usable
@@ -668,7 +669,7 @@ def test_write_error(connect, said, code, monkeypatch):
 
     with Server([*opening(), go, said]) as server:
         session = connect(server)
-        monkeypatch.setattr(session._transport, "send", broken)
+        monkeypatch.setattr(session._connection.transport, "send", broken)
         (outcome,) = session.transact([envelope()])
         (result,) = outcome.results
         assert (result.outcome, result.phase, result.code) == ("deferred", "mail", code)
@@ -681,7 +682,7 @@ def test_write_error_in_a_big_content(connect, monkeypatch):
         [*opening(WIDE_HELLO), 3, b"250 ok\r\n250 ok\r\n354 go\r\n", lambda c: c.recv(1)]
     ) as server:
         session = connect(server)
-        send = session._transport.send
+        send = session._connection.transport.send
         sizes = []
 
         def once(data):
@@ -690,8 +691,8 @@ def test_write_error_in_a_big_content(connect, monkeypatch):
                 raise ServerDisconnected("Writing failed")
             return send(data[:1000])
 
-        monkeypatch.setattr(session._transport, "send", once)
-        monkeypatch.setattr(session._transport, "ready", lambda wait: (False, True))
+        monkeypatch.setattr(session._connection.transport, "send", once)
+        monkeypatch.setattr(session._connection.transport, "ready", lambda wait: (False, True))
         (outcome,) = session.transact([envelope(content=BIG)])
         (result,) = outcome.results
         assert (result.outcome, result.error.content_sent) == ("deferred", "partial")

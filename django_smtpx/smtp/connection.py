@@ -1,0 +1,160 @@
+"""A connection on which the dialogue with a server has been opened, and how it ends."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Self
+
+from django_smtpx.smtp import verdict
+from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
+from django_smtpx.smtp.events import Ended, HandshakeWanted, Opened
+from django_smtpx.smtp.options import Security, local_helo_name
+from django_smtpx.smtp.protocol import Protocol as Dialogue
+from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
+from django_smtpx.smtp.transaction import locate, unsent
+from django_smtpx.smtp.transcript import render
+from django_smtpx.smtp.transport import Transport
+
+if TYPE_CHECKING:
+    from django_smtpx.smtp.envelope import Envelope, Phase
+    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.transaction import Facts
+    from django_smtpx.smtp.transcript import Entries
+
+QUIT_TIMEOUT = 2.0
+"""Seconds that the answer to QUIT is waited for."""
+LINGER = 0.2
+"""Seconds that a server which ended the session is given to hang up."""
+
+
+class Connection:
+    """A transport, the protocol that is spoken over it, and the pump between them.
+
+    ``facts`` are what a result says of the place. ``opening`` is the record of
+    the dialogue up to the first transaction. ``opened_at`` is a monotonic time.
+    """
+
+    def __init__(self, options: Options, transport: Transport, watch: Watch) -> None:
+        self.options = options
+        self.transport = transport
+        self.protocol = Dialogue(options)
+        self.pump = Pump(options, self.protocol, transport, watch)
+        self.opened_at = time.monotonic()
+        self.closed = False
+        self.opening: Entries = []
+        self.facts: Facts = {
+            "host": options.host,
+            "ip": transport.ip,
+            "port": transport.port,
+            "tls": "",
+            "tls_verified_by": "",
+        }
+
+    @classmethod
+    def open(
+        cls, options: Options, watch: Watch | None = None, first: Envelope | None = None
+    ) -> Self:
+        """Resolve, connect, be greeted, say EHLO, start TLS, log in.
+
+        Raises :class:`SMTPError`, with its place and the transcript; its ``results`` are those of
+        the recipients of ``first``, the envelope that the connection is for.
+        """
+        if not options.helo:
+            options = dataclasses.replace(options, helo=local_helo_name())
+        started = time.monotonic()
+        connection: Self | None = None
+        try:
+            connection = cls(options, Transport.connect(options), watch or NO_WATCH)
+            connection._open()
+        except SMTPError as error:
+            facts = connection.facts if connection else _nowhere(options, error)
+            locate(error, facts)
+            if options.transcript != "never":
+                log: Entries = connection.protocol.entries if connection else []
+                error.transcript = render(started, log or [(time.monotonic(), "-", str(error))])
+            if first is not None:
+                error.results = unsent(first, copy.copy(error), facts)
+            raise
+        finally:
+            if connection is not None and not connection.opening:
+                connection.abort()
+        return connection
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Say QUIT, wait briefly for the answer, and close."""
+        self.protocol.quit()
+        self.pump.flush()
+        self.pump.await_reply(min(self.options.timeout, QUIT_TIMEOUT))
+        self.abort()
+
+    def end(self) -> None:
+        """Close after a failure; see first whether the server closes it, too."""
+        protocol = self.protocol
+        timed_out = isinstance(protocol.failure, ServerTimeout)
+        if not (self.closed or protocol.disconnected or timed_out):
+            if protocol.can_quit:
+                self.pump.goodbye()
+            self.pump.linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        self.closed = True
+        self.transport.close()
+
+    def forget(self) -> None:
+        """Drop this copy in a forked child; the parent goes on with the connection."""
+        self.closed = True
+        self.transport.forget()
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        protocol = self.protocol
+        facts = self.facts
+        self._note(f"connected to {facts['host']} [{facts['ip']}] port {facts['port']}")
+        if self.options.security is Security.IMPLICIT:
+            self._shake_hands("connect", "")
+        while True:
+            event = self.pump.event()
+            if isinstance(event, HandshakeWanted):
+                self._shake_hands("starttls", "STARTTLS")
+                protocol.tls_started()
+            elif isinstance(event, Ended):
+                self.end()
+                raise event.error
+            elif isinstance(event, Opened) and protocol.failure is None:
+                break
+        self.opening, protocol.entries = protocol.entries, []
+
+    def _shake_hands(self, phase: Phase, command: str) -> None:
+        transport = self.transport
+        try:
+            transport.start_tls(self.options, implicit=phase == "connect")
+        except TLSError as error:
+            error.phase, error.command = phase, command
+            if self.options.security is Security.OPPORTUNISTIC:
+                error.action = verdict.TLS_RECONNECT.action
+            self._note(str(error))
+            raise
+        self.facts["tls"] = transport.tls
+        self.facts["tls_verified_by"] = transport.verified_by
+        self._note(f"{transport.tls}, verified by {transport.verified_by or 'nothing'}")
+
+    def _note(self, text: str) -> None:
+        self.protocol.entries.append((time.monotonic(), "-", text))
+
+
+def _nowhere(options: Options, error: SMTPError) -> Facts:
+    """Return the facts of a connection that was not made."""
+    return {
+        "host": options.host,
+        "ip": error.ip,
+        "port": options.port,
+        "tls": "",
+        "tls_verified_by": "",
+    }
