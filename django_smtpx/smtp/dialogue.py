@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, TypedDict
 
-from django_smtpx.smtp import commands, verdict
+from django_smtpx.smtp import commands, mode, verdict
 from django_smtpx.smtp.capabilities import Capabilities
 from django_smtpx.smtp.errors import (
     AuthenticationError,
@@ -15,10 +15,9 @@ from django_smtpx.smtp.errors import (
     ServerDisconnected,
     ServerTimeout,
     SMTPError,
-    TLSModeMismatch,
 )
 from django_smtpx.smtp.events import Ended, Event, Finished
-from django_smtpx.smtp.options import IMPLICIT_TLS_PORT, Security
+from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.redaction import Redactor
 from django_smtpx.smtp.states import GREETING, PHASES, TRANSITIONS, State, verb
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
-
-_TLS_RECORD = (b"\x15\x03", b"\x16\x03")
 
 
 class Dialogue:
@@ -82,7 +79,7 @@ class Dialogue:
             while self._owed:
                 reply = reader.next_reply()
                 if reply is None:
-                    self._look_for_tls(data)
+                    self._look_for_tls()
                     return
                 self.replies += 1
                 self._on_reply(reply)
@@ -95,21 +92,14 @@ class Dialogue:
         self.disconnected = True
         if self.failure is not None:
             self.failure.disconnected = True
-        elif self.state is not State.CLOSED and not self._quitting:
+        elif self.state is not State.CLOSED and not self._quitting and not self._refuse_greeting():
             self.fail(self._broken(ServerDisconnected, "The server closed the connection"))
         self.state = State.CLOSED
 
-    def receive_timeout(self) -> None:
+    def receive_timeout(self, message: str = "The server did not answer in time") -> None:
         """Take in that the reply owed next has not come in time."""
-        silent_on_tls_port = (
-            self.state is State.GREETING
-            and self._options.port == IMPLICIT_TLS_PORT
-            and not self.tls
-        )
-        if silent_on_tls_port:
-            self.fail(self._mode_mismatch("the server stays silent"))
-        else:
-            self.fail(self._broken(ServerTimeout, "The server did not answer in time"))
+        if not self._refuse_greeting():
+            self.fail(self._broken(ServerTimeout, message))
 
     def receive_error(self, error: SMTPError) -> None:
         """Take in that the connection failed below SMTP; ``error`` gets its place."""
@@ -249,13 +239,22 @@ class Dialogue:
         shown = self._redactor.text(data[:200].decode("utf-8", "backslashreplace"))
         self.entries.append((time.monotonic(), "S:", repr(shown)[1:-1]))
         error = self._broken(ProtocolError, self._redactor.text(message))
-        if self.owed == GREETING and data.startswith(_TLS_RECORD):
-            error = self._mode_mismatch("it answers in TLS")
+        if self.owed == GREETING and not self.tls and mode.is_tls(data):
+            error = mode.speaks_tls(self._options, "it answers in TLS")
         self.fail(error)
 
-    def _look_for_tls(self, data: bytes) -> None:
-        if self.state is State.GREETING and data.startswith(_TLS_RECORD):
-            self.fail(self._mode_mismatch("it answers in TLS"))
+    def _look_for_tls(self) -> None:
+        unencrypted = self.state is State.GREETING and not self.tls
+        if unencrypted and mode.is_tls(self._reader.trailing):
+            self.fail(mode.speaks_tls(self._options, "it answers in TLS"))
+
+    def _refuse_greeting(self) -> bool:
+        """Refuse half a line, at its end or its deadline, that no greeting begins with."""
+        half = self._reader.trailing.strip(b"\r\n")
+        if self.state is not State.GREETING or not half or mode.is_reply(half):
+            return False
+        self._garbage(f"This is not an SMTP reply: {mode.shown(half)}", half)
+        return True
 
     def _refuse_stray(self) -> None:
         """Refuse what came and was not asked for; the server's goodbye is taken for one."""
@@ -299,14 +298,6 @@ class Dialogue:
 
     def _content_sent(self, transaction: Transaction | None) -> ContentSent:
         return "no" if transaction is None else transaction.content_sent(self.sent_total)
-
-    def _mode_mismatch(self, sign: str) -> TLSModeMismatch:
-        return TLSModeMismatch(
-            f"Port {self._options.port} seems to speak TLS from the first byte ({sign}): set "
-            "security to 'implicit' (use_ssl=True), or use the port for STARTTLS, 587",
-            phase="greeting",
-            **fields_of(verdict.TLS_FAILED),
-        )
 
     # -- output ----------------------------------------------------------------------------------
 

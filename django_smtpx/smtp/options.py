@@ -41,7 +41,9 @@ class Options:
     ``timeout`` bounds each command and ``eod_timeout`` the reply after the
     content, both in seconds (RFC 5321 section 4.5.3.2). ``security`` is never
     ``AUTO`` here. ``auth`` names the SASL mechanisms that may be used, best
-    first; empty means any that is known.
+    first; empty means any that is known. ``probe`` lets a second connection
+    find out whether a silent server speaks the other mode of TLS; never on
+    port 25.
     """
 
     host: str
@@ -60,6 +62,7 @@ class Options:
     eod_timeout: float = 600.0
     pipelining: bool = True
     transcript: Transcript = "failures"
+    probe: bool = True
 
 
 def resolve_security(

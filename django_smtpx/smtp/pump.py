@@ -6,55 +6,28 @@ he has leased.
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import commands
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, TLSError
 from django_smtpx.smtp.events import Ended
 from django_smtpx.smtp.states import CONTENT
+from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
-    from django_smtpx.smtp.envelope import Envelope
     from django_smtpx.smtp.events import Event
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.protocol import Protocol as Dialogue
     from django_smtpx.smtp.transport import Transport
 
+__all__ = ["DRAIN_TIMEOUT", "NO_WATCH", "WRITE_BLOCK", "Pump", "Watch"]
+
 DRAIN_TIMEOUT = 5.0
 """Seconds that the last words of a server that has hung up are read for."""
 WRITE_BLOCK = 65_536
 """Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
-
-
-class Watch(Protocol):
-    """The caller's say while a session works.
-
-    ``interval`` is the longest silent wait, in seconds, between two calls of ``waiting``.
-    """
-
-    interval: float
-
-    def may_send(self, envelope: Envelope) -> bool:
-        """Whether the content may leave; asked right before its first byte does."""
-
-    def waiting(self, elapsed: float) -> None:
-        """Be told that one reply has been awaited for ``elapsed`` seconds."""
-
-
-class _NoWatch:
-    interval = math.inf
-
-    def may_send(self, envelope: Envelope) -> bool:
-        return True
-
-    def waiting(self, elapsed: float) -> None:
-        return
-
-
-NO_WATCH = _NoWatch()
 
 
 class Pump:

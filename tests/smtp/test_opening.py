@@ -266,19 +266,28 @@ def test_lost(said, phase, command, half):
         assert error.disconnected is (cls is ServerDisconnected)
 
 
-def test_implicit_port_stays_silent():
-    """Silence on port 465 means TLS, and the error says what to set."""
+def test_silence_is_a_timeout():
+    """Silence alone, on whatever port, says nothing about the mode."""
     protocol = Protocol(options(port=465))
     protocol.receive_timeout()
-    assert "implicit" in str(failure(protocol, TLSModeMismatch))
+    assert type(failure(protocol, ServerTimeout)) is ServerTimeout
+
+
+@pytest.mark.parametrize("end", ["receive_eof", "receive_timeout"])
+def test_half_a_strange_greeting(end):
+    """What came instead of a greeting is shown, if it never became a line."""
+    protocol = Protocol(options())
+    feed(protocol, b"* OK IMAP", "bytes")
+    getattr(protocol, end)()
+    assert "'* OK IMAP'" in str(failure(protocol, ProtocolError))
 
 
 @SPLITS
 def test_tls_alert_instead_of_greeting(split):
     """A TLS record where the greeting should be means TLS, too."""
     protocol = Protocol(options())
-    feed(protocol, b"\x15\x03\x01\x00\x02\x02\x46", "whole")
+    feed(protocol, b"\x15\x03\x01\x00\x02\x02\x46", split)
     failure(protocol, TLSModeMismatch)
     protocol = Protocol(options())
-    feed(protocol, b"\x15\x03\x01\n", "whole")
+    feed(protocol, b"\x15\x03\x01\n", split)
     failure(protocol, TLSModeMismatch)

@@ -713,6 +713,6 @@ def test_quit_cannot_be_written(monkeypatch):
 
 def test_no_watch_hears_nothing():
     """Without a watch everything may be sent, and nobody is told of waiting."""
-    watch = pump_module._NoWatch()
+    watch = pump_module.NO_WATCH
     assert watch.may_send(envelope())
     assert watch.waiting(1.0) is None
