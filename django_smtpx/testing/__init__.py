@@ -22,12 +22,13 @@ from django_smtpx.testing.actions import (
 from django_smtpx.testing.certificates import Certificate, make_certificate
 from django_smtpx.testing.conversation import Conversation
 from django_smtpx.testing.records import Command, ReceivedMessage, ReceivedSession
-from django_smtpx.testing.server import ScriptedServer
+from django_smtpx.testing.server import KEYWORDS, ScriptedServer
 
 if TYPE_CHECKING:
     from django_smtpx.testing.outbox import deliver, real_queue
 
 __all__ = [
+    "KEYWORDS",
     "Certificate",
     "Close",
     "Command",

@@ -112,10 +112,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class MidContent:
-    """For ``DATA``: say 354, read ``after`` bytes of the content, then do ``then``.
+    """For ``DATA`` and ``BDAT``: read ``after`` bytes of the content, then do ``then``.
 
-    Where ``then`` leaves the connection open, the rest of the content is read
-    and thrown away, and no further reply is given to it.
+    DATA is answered 354 before. Where ``then`` leaves the connection open, the
+    rest of the content, or of the chunk, is read and thrown away, and no
+    further reply is given to it; a chunk is refused thereby, whatever was said.
     """
 
     after: int
@@ -150,16 +151,33 @@ def with_default(action: Action, default: Action) -> Action:
     return replace(action, then=with_default(action.then, default))
 
 
+def behind_delays(action: Action | None, last: Action) -> Action:
+    """Return ``last``, after the delays that ``action`` begins with."""
+    if isinstance(action, Delay):
+        return replace(action, then=behind_delays(action.then, last))
+    return last
+
+
+def mid_content(action: Action | None) -> MidContent | None:
+    """Return the ``MidContent`` that ``action`` is, maybe after delays; None where it is none."""
+    if isinstance(action, Delay):
+        return mid_content(action.then)
+    return action if isinstance(action, MidContent) else None
+
+
 def code_of(action: Action | None) -> int | None:
     """Return the code of the first reply that ``action`` gives; None where it gives none."""
-    if isinstance(action, Delay):
-        return code_of(action.then)
-    if isinstance(action, MidContent):
+    if mid_content(action) is not None:
         return 354
-    if isinstance(action, Reply | Raw | Split):
-        match = _CODE_BYTES.match(action.data)
-        return int(match[1]) if match else None
-    return None
+    match = _CODE_BYTES.match(data_of(action))
+    return int(match[1]) if match else None
+
+
+def data_of(action: Action | None) -> bytes:
+    """Return what ``action`` says first; nothing where it says nothing."""
+    if isinstance(action, Delay):
+        return data_of(action.then)
+    return action.data if isinstance(action, Reply | Raw | Split) else b""
 
 
 @lru_cache(maxsize=1024)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TYPE_CHECKING
 
+from django_smtpx.testing.actions import code_of, data_of
 from django_smtpx.testing.records import ReceivedSession
 from django_smtpx.testing.transaction import Transactions
 from django_smtpx.testing.wire import ConversationEnd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_KEYWORD = re.compile(rb"250[ -]([A-Za-z0-9-]+)")
 
 
 class Conversation(Transactions):
@@ -20,8 +24,9 @@ class Conversation(Transactions):
     To read: ``number`` (of the session, from 1), ``transaction`` (the number of
     the current or next mail transaction, over all sessions, from 1), ``helo``,
     ``tls`` (the protocol version, or ""), ``user`` (who logged in, or ""),
-    ``sender``, ``mail_params``, ``recipients`` (accepted so far), ``content``
-    (at EOD), ``commands``, ``messages`` and ``ended``.
+    ``sender``, ``mail_params``, ``recipients`` (accepted so far), ``chunks`` (the
+    sizes of those that BDAT has brought so far), ``content`` (at EOD),
+    ``commands``, ``messages`` and ``ended``.
     """
 
     def snapshot(self) -> ReceivedSession:
@@ -73,9 +78,14 @@ class Conversation(Transactions):
     def _ehlo(self, verb: str, arg: str) -> None:
         name = self._server.hostname
         lines = [name, *self._keywords()] if verb == "EHLO" else [name]
-        if self._do(verb, arg, "250 " + "\n".join(lines), [arg]) == 250:
+        action = self._action(verb, arg, "250 " + "\n".join(lines), [arg])
+        self._note(verb, arg, code_of(action))
+        if code_of(action) == 250:
             self.helo = arg
+            # What counts is what was said, whoever wrote it.
+            self._announced = _announced(data_of(action)) if verb == "EHLO" else frozenset()
             self._forget()
+        self._wire.perform(action)
 
     def _keywords(self) -> list[str]:
         words = list(self._server.keywords)
@@ -92,6 +102,7 @@ class Conversation(Transactions):
             self.tls = self._wire.handshake(self._server.ssl_context)
             self.helo = ""
             self.user = ""
+            self._announced = frozenset()
             self._forget()
 
     def _auth(self, verb: str, arg: str) -> None:
@@ -154,6 +165,7 @@ _HANDLERS: dict[str, Callable[[Conversation, str, str], None]] = {
     "MAIL": Conversation._mail,
     "RCPT": Conversation._rcpt,
     "DATA": Conversation._data,
+    "BDAT": Conversation._bdat,
     "RSET": Conversation._rset,
     "NOOP": Conversation._simple,
     "VRFY": Conversation._simple,
@@ -162,6 +174,12 @@ _HANDLERS: dict[str, Callable[[Conversation, str, str], None]] = {
 
 # What the server asks for, step by step, in base64.
 _MECHANISMS = {"PLAIN": ("",), "LOGIN": ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")}
+
+
+def _announced(reply: bytes) -> frozenset[str]:
+    """Return the keywords, upper case, in a reply to EHLO; its first line has none."""
+    matches = map(_KEYWORD.match, reply.splitlines()[1:])
+    return frozenset(match[1].decode().upper() for match in matches if match)
 
 
 def _credential(mechanism: str, answers: Sequence[str]) -> tuple[str, str]:

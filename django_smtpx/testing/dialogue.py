@@ -35,21 +35,33 @@ class Dialogue:
         self.recipients: list[str] = []
         self.rcpt_params: list[tuple[str, ...]] = []
         self.content = b""
+        self.chunks: list[int] = []
         self.commands: list[Command] = []
         self.messages: list[ReceivedMessage] = []
         self._server = server
         self._wire = Wire(sock, server.stopping)
         self.ended: Ended = ""
         self._error = ""
+        self._announced: frozenset[str] = frozenset()
+        self._chunked = bytearray()
+        self._chunk_refused = False
 
     def _do(self, verb: str, arg: str, default: str, subjects: Sequence[str] = ()) -> int | None:
         """Do what the script wants, else reply ``default``; return the code that was said."""
         action = self._action(verb, arg, default, subjects)
         code = code_of(action)
-        if verb != "CONNECT" and self._server.record:
-            self.commands.append(Command(verb, arg, bool(self.tls), code, time.monotonic()))
+        if verb != "CONNECT":
+            self._note(verb, arg, code)
         self._wire.perform(action)
         return code
+
+    def _note(self, verb: str, arg: str, code: int | None) -> None:
+        if self._server.record:
+            self.commands.append(Command(verb, arg, bool(self.tls), code, time.monotonic()))
+
+    def _note_code(self, code: int | None) -> None:
+        if self._server.record:
+            self.commands[-1] = self.commands[-1]._replace(code=code)
 
     def _action(self, verb: str, arg: str, default: str, subjects: Sequence[str]) -> Action:
         usual = _usual(default)
@@ -71,6 +83,9 @@ class Dialogue:
         self.mail_params = ()
         self.recipients, self.rcpt_params = [], []
         self.content = b""
+        self.chunks = []
+        self._chunked = bytearray()
+        self._chunk_refused = False
 
 
 @lru_cache(maxsize=256)

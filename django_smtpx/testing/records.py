@@ -35,6 +35,8 @@ class ReceivedMessage:
     line ends and no dot-stuffing. ``code`` is that of the reply after the
     content: None where the script left it out, and so the client cannot know.
     ``session`` is the number of the session, ``at`` is ``time.monotonic()``.
+    ``verb`` is what carried the content, ``"DATA"`` or ``"BDAT"``, and ``chunks``
+    are the sizes in bytes of the chunks that it came in with BDAT (RFC 3030).
     """
 
     sender: str
@@ -48,6 +50,8 @@ class ReceivedMessage:
     user: str = ""
     code: int | None = 250
     at: float = 0.0
+    verb: str = "DATA"
+    chunks: tuple[int, ...] = ()
 
     @property
     def confirmed(self) -> bool:

@@ -14,7 +14,7 @@ from django_smtpx.testing.script import Rules, Script, Steps
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from django_smtpx.testing.records import ReceivedMessage, ReceivedSession
@@ -42,8 +42,8 @@ class ScriptedServer:
 
     **Scripts.** ``script`` maps a verb to what is done there. The verbs are
     those of SMTP, and ``"CONNECT"`` (the greeting), ``"EOD"`` (the reply after
-    the content) and ``"(AUTH)"`` (the client's answers within AUTH). What is
-    done is one of:
+    the content, be it the lone dot's or that to the last chunk) and ``"(AUTH)"``
+    (the client's answers within AUTH). What is done is one of:
 
     * a reply: ``"452 4.5.3 Too many"``, ``"550-first\n550 last"``; done every time;
     * another action from :mod:`django_smtpx.testing`: ``Reply(…, then=Close())``,
@@ -56,14 +56,28 @@ class ScriptedServer:
       answer thereafter; with ``...`` at its end the last step goes on. A list
       within the list is one reply of several lines;
     * a mapping from addresses, or patterns such as ``"*@example.com"``, to any
-      of these. It fits RCPT by the recipient, MAIL by the sender, DATA and EOD by any
-      accepted recipient; occurrences are counted for each address.
+      of these. It fits RCPT by the recipient, MAIL by the sender, DATA, BDAT and EOD by
+      any accepted recipient; occurrences are counted for each address.
 
     ``{"*@grey.example": ["450 4.7.1 Greylisted"]}`` under ``"RCPT"`` thus
     refuses the first try of each address there. Nothing closes the connection
     but ``Close`` and ``Reset`` (and QUIT): a 421 that hangs up is
     ``Reply("421 4.3.2 Bye", then=Close())``. A command is judged by the code of
     its scripted reply: ``"RCPT": "250 ok"`` accepts, ``"DATA": "354 go"`` reads content.
+
+    **Extensions.** ``keywords`` are the lines of the reply to EHLO, as they are:
+    ``keywords=[*KEYWORDS, "DSN"]`` adds one to the usual. ``limits`` (such as
+    ``{"RCPTMAX": 100}``) adds the LIMITS of RFC 9422, which are said, not obeyed;
+    ``rcpt_limit`` is obeyed, not said: beyond so many recipients of a transaction
+    RCPT gets 452 4.5.3. A parameter of MAIL or RCPT whose extension was not
+    announced gets 555 5.5.4, unless ``strict_params`` is false.
+
+    **BDAT.** ``chunking`` announces CHUNKING, ``binarymime`` BINARYMIME as well
+    (RFC 3030); without them BDAT is no command, and its content is taken for
+    commands. ``"BDAT"`` in a script is asked at each chunk, before it is read, and
+    does its part behind it. Where it takes the last chunk ``"EOD"`` has the reply.
+    A chunk that is not taken is read and thrown away, and so are those after it,
+    with 503, up to RSET or the last chunk, which ends the transaction.
 
     **TLS.** ``ssl_context`` is a server-side context; with it STARTTLS is
     offered, or, with ``tls="implicit"``, TLS spoken from the first byte.
@@ -89,6 +103,11 @@ class ScriptedServer:
         users: Mapping[str, str] | None = None,
         require_auth: bool = False,
         keywords: Sequence[str] = KEYWORDS,
+        chunking: bool = False,
+        binarymime: bool = False,
+        limits: Mapping[str, int] | None = None,
+        rcpt_limit: int | None = None,
+        strict_params: bool = True,
         hostname: str = "scripted.example",
         greeting: str | None = None,
         host: str = "127.0.0.1",
@@ -104,7 +123,11 @@ class ScriptedServer:
         self.require_tls = require_tls
         self.users = users
         self.require_auth = require_auth
-        self.keywords = tuple(keywords)
+        added = _added_keywords(chunking=chunking, binarymime=binarymime, limits=limits or {})
+        self.keywords = (*keywords, *added)
+        self.chunking = "CHUNKING" in self.keywords
+        self.rcpt_limit = rcpt_limit
+        self.strict_params = strict_params
         self.enhanced_codes = "ENHANCEDSTATUSCODES" in self.keywords
         self.max_size = _size_limit(self.keywords)
         self.hostname = hostname
@@ -316,6 +339,17 @@ class ScriptedServer:
             with self._changed:
                 del self._live[conversation]
                 self._changed.notify_all()
+
+
+def _added_keywords(
+    *, chunking: bool, binarymime: bool, limits: Mapping[str, int]
+) -> Iterator[str]:
+    if chunking or binarymime:
+        yield "CHUNKING"
+    if binarymime:
+        yield "BINARYMIME"
+    if limits:
+        yield " ".join(["LIMITS", *(f"{name}={value}" for name, value in limits.items())])
 
 
 def _size_limit(keywords: Sequence[str]) -> int:

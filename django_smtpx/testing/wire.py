@@ -96,8 +96,32 @@ class Wire:
             return None
         return content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
 
-    def perform(self, action: Action | None) -> None:
-        """Do ``action`` and what follows it."""
+    def chunk(self, size: int) -> bytes | None:
+        """Read ``size`` bytes and return them as they are (RFC 3030 section 2).
+
+        None where the script acted in the middle of them, and so no reply is due.
+        """
+        mid, self._mid_content = self._mid_content, None
+        if mid is not None:
+            self._await(min(mid.after, size))
+            self.perform(mid.then)
+            self.skip(size)
+            return None
+        self._await(size)
+        chunk = bytes(self._in[:size])
+        del self._in[:size]
+        return chunk
+
+    def skip(self, size: int) -> None:
+        """Read ``size`` bytes and throw them away."""
+        while size > len(self._in):
+            size -= len(self._in)
+            self._in.clear()
+            self._fill()
+        del self._in[:size]
+
+    def perform(self, action: Action | None, go_ahead: bytes = b"354 Go ahead\r\n") -> None:
+        """Do ``action`` and what follows it; ``go_ahead`` comes before what is done mid-content."""
         while action is not None:
             if isinstance(action, Reply | Raw):
                 self._out.append(action.data)
@@ -107,7 +131,7 @@ class Wire:
             elif isinstance(action, Split):
                 self._split(action)
             elif isinstance(action, MidContent):
-                self._out.append(b"354 Go ahead\r\n")
+                self._out.append(go_ahead)
                 self._mid_content = action
                 return
             else:
@@ -166,6 +190,10 @@ class Wire:
         while True:
             self._fill()
             self._in.clear()
+
+    def _await(self, size: int) -> None:
+        while len(self._in) < size:
+            self._fill()
 
     def _split(self, action: Split) -> None:
         self._flush()
