@@ -124,11 +124,11 @@ def test_hold_waits_for_a_person():
 
 def test_hold_with_a_temporary_reply_is_tried_again():
     """A 4yz says of itself that it passes: it goes by the schedule, and ends by it."""
-    held = replace(result(category="sender_rejected", action="hold"), code=450)
+    held = result(category="sender_rejected", action="hold")._replace(code=450)
     assert decided(held).next_attempt_at == NOW + timedelta(minutes=1)
     old = replace(YOUNG, age_from=NOW - timedelta(hours=48))
     assert decided(held, old).category == "expired"
-    held = replace(held, code=550)
+    held = held._replace(code=550)
     assert decided(held).next_attempt_at is None
 
 

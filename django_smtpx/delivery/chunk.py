@@ -67,7 +67,7 @@ class Chunk:
         self._renewed = clock()
         self._unsettled: dict[int, list[Booking]] = {}
         self._given_back: set[int] = set()
-        self._cleared: object = None
+        self._cleared: set[int] = set()
         self._stop = False
         self._jobs = _head(pending, min(most, MAX_MESSAGES))
         self._contents = ledger.contents(rows_of_jobs(self._jobs))
@@ -105,7 +105,7 @@ class Chunk:
         job = envelope.ident
         may = id(job) not in self._given_back and self._go_on() and self._lease.valid()
         if may:
-            self._cleared = job
+            self._cleared.add(id(job))
         return may
 
     def waiting(self, elapsed: float) -> None:
@@ -133,23 +133,24 @@ class Chunk:
 
     def in_doubt(self, job: Job) -> bool:
         """Say whether content of ``job``, which has no outcome on record, may have left."""
-        return job is self._cleared
+        return id(job) in self._cleared
 
     def _take(self, outcome: Outcome) -> None:
         job = self._pending[0]
         # By its job: after a stop between these lines it is taken again, and booked once.
         self._unsettled[id(job)] = self._book(outcome, job)
         self._pending.popleft()
-        self._cleared = None
+        self._cleared.discard(id(job))
         self.done += 1
         self.sent += any(result.outcome == "sent" for result in outcome.results)
 
-    def _take_interrupted(self, outcome: Outcome | None) -> None:
-        """Take what is known of the job under way, unless it was taken before the stop."""
-        if outcome is None:
-            self._cleared = None
-        elif self._pending and outcome.envelope.ident is self._pending[0]:
-            self._take(outcome)
+    def _take_interrupted(self, outcomes: Sequence[Outcome]) -> None:
+        """Take what is known of the jobs under way, but those that were taken before the stop."""
+        for outcome in outcomes:
+            if self._pending and outcome.envelope.ident is self._pending[0]:
+                self._take(outcome)
+        # Of the others, no content has left as a whole.
+        self._cleared.clear()
 
     def _flush(self) -> None:
         if not self._unsettled:
@@ -168,15 +169,15 @@ class Chunk:
         self._unsettled = {}
 
     def _give_back(self) -> None:
-        """Give back all but the job whose reply is awaited."""
-        others = list(self._pending)[1:]
+        """Give back all but the jobs whose replies are awaited."""
+        under_way = max(1, sum(self.in_doubt(job) for job in self._pending))
+        others = list(self._pending)[under_way:]
         if others:
             ledger.release(self._lease, rows_of_jobs(others))
             self._given_back.update(map(id, others))
-            del self._jobs[self.done + 1 :]
-            current = self._pending.popleft()
-            self._pending.clear()
-            self._pending.append(current)
+            del self._jobs[self.done + under_way :]
+            for _ in others:
+                self._pending.pop()
 
 
 def _head(pending: deque[Job], most: int) -> list[Job]:

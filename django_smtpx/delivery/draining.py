@@ -198,8 +198,9 @@ class Drain:
             done = chunk.send(session)
         except BaseException as error:
             ours = isinstance(error, Exception) and not isinstance(error, self._harmless)
-            if jobs and (ours or chunk.in_doubt(jobs[0])):
+            while jobs and (ours or chunk.in_doubt(jobs[0])):
                 self._abandon(lease, jobs, chunk)
+                ours = False
             raise
         if done and self._probing and not self._closed:
             pacing.book_success(self.mailer, lease.now())

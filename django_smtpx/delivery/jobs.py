@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def book_failure(
         result = _failure_result(row.recipient, error)
         in_now_mode = row.mode == "now"
         decision = (
-            decide_now(replace(result, outcome="failed"), row.history)
+            decide_now(result._replace(outcome="failed"), row.history)
             if in_now_mode
             else parked(result, row.history, until)
         )
@@ -209,4 +209,4 @@ def _bounded(results: tuple[Result, ...]) -> tuple[Result, ...]:
     """
     if any(result.action != "split" for result in results):
         return results
-    return tuple(replace(result, action="retry") for result in results)
+    return tuple(result._replace(action="retry") for result in results)

@@ -55,6 +55,8 @@ class Client:
         timeout: float = 60.0,
         eod_timeout: float = 600.0,
         pipelining: bool = True,
+        chunking: bool = True,
+        chunking_window: int = 1,
         transcript: Transcript = "failures",
     ) -> None:
         credential = None
@@ -82,6 +84,8 @@ class Client:
             timeout=timeout,
             eod_timeout=eod_timeout,
             pipelining=pipelining,
+            chunking=chunking,
+            chunking_window=chunking_window,
             transcript=transcript,
         )
         self._session: Session | None = None
@@ -127,7 +131,7 @@ class Client:
         ``ValueError``, with nothing sent, for an address that cannot be written in a command.
         Where a server takes only so many recipients at once, the rest goes in further transactions.
         """
-        smtputf8 = envelope.needs_smtputf8
+        smtputf8 = not envelope.ascii_paths
         for address in filter(None, (envelope.sender, *envelope.recipients)):
             commands.check_path(address, smtputf8=smtputf8)
         (outcome,) = self.send_all([envelope])
@@ -141,35 +145,60 @@ class Client:
         A refused message raises nothing: its results say so. A connection that ends is opened
         again for the messages behind; raises :class:`SMTPError` when that fails.
         """
-        source = iter(envelopes)
-        slots: deque[_Slot] = deque()
-        waiting: deque[_Part] = deque()
-        taken: deque[_Part] = deque()
+        queue = _Queue(envelopes)
+        # Looked at first: with no mail, no connection.
+        while queue.more():
+            session = self.connect()
+            for outcome in session.transact(queue.feed(session)):
+                queue.settle(outcome)
+                yield from queue.settled()
+            queue.put_back()
 
-        def parts() -> Iterator[Envelope]:
-            while True:
-                if not waiting:
-                    envelope = next(source, None)
-                    if envelope is None:
-                        return
-                    slots.append(_Slot(envelope))
-                    waiting.append(slots[-1].whole())
-                taken.append(waiting.popleft())
-                yield taken[-1].envelope
 
-        while True:
-            # Looked at first: with no mail, no connection.
-            if next(parts(), None) is None:
-                return
-            waiting.appendleft(taken.pop())
-            for outcome in self.connect().transact(parts()):
-                rest = taken.popleft().settle(outcome)
-                if rest is not None:
-                    waiting.append(rest)
-                while slots and slots[0].settled:
-                    yield slots.popleft().outcome()
-            waiting.extendleft(reversed(taken))
-            taken.clear()
+class _Queue:
+    """Envelopes on their way through one session or several."""
+
+    def __init__(self, envelopes: Iterable[Envelope]) -> None:
+        self._source = iter(envelopes)
+        self._slots: deque[_Slot] = deque()
+        self._waiting: deque[_Part] = deque()
+        self._taken: deque[_Part] = deque()
+
+    def more(self) -> bool:
+        """Whether anything is waiting, looking at the next envelope where nothing is."""
+        if not self._waiting:
+            envelope = next(self._source, None)
+            if envelope is None:
+                return False
+            self._slots.append(_Slot(envelope))
+            self._waiting.append(self._slots[-1].whole())
+        return True
+
+    def feed(self, session: Session) -> Iterator[Envelope]:
+        """Give what is to go next, in parts that the server takes."""
+        while self.more():
+            part = self._waiting.popleft()
+            if len(part.places) > 1:
+                part, *rest = part.cut(session.split(part.envelope.recipients))
+                self._waiting.extendleft(reversed(rest))
+            self._taken.append(part)
+            yield part.envelope
+
+    def settle(self, outcome: Outcome) -> None:
+        """Book the outcome of the part that was taken first."""
+        rest = self._taken.popleft().settle(outcome)
+        if rest is not None:
+            self._waiting.append(rest)
+
+    def settled(self) -> Iterator[Outcome]:
+        """Give the outcomes that are whole, in the order of the envelopes."""
+        while self._slots and self._slots[0].settled:
+            yield self._slots.popleft().outcome()
+
+    def put_back(self) -> None:
+        """Let wait what was taken by a session that ended before it could begin it."""
+        self._waiting.extendleft(reversed(self._taken))
+        self._taken.clear()
 
 
 class _Slot:
@@ -201,6 +230,16 @@ class _Part:
         self.envelope = envelope
         self.places = places
 
+    def cut(self, groups: list[list[int]]) -> list[_Part]:
+        """Return a part for each of ``groups`` of its recipients' places."""
+        if len(groups) == 1:
+            return [self]
+        return [self._of([self.places[place] for place in group]) for group in groups]
+
+    def _of(self, places: list[int]) -> _Part:
+        whole = self.slot.envelope
+        return _Part(self.slot, whole.to([whole.recipients[place] for place in places]), places)
+
     def settle(self, outcome: Outcome) -> _Part | None:
         """Book what became of it; return the part that is to go in a new transaction."""
         slot = self.slot
@@ -215,8 +254,4 @@ class _Part:
                 rest.append(place)
             else:
                 slot.results[place] = result
-        if not rest:
-            return None
-        whole = slot.envelope
-        recipients = [whole.recipients[place] for place in rest]
-        return _Part(slot, Envelope(whole.sender, recipients, whole.content, whole.ident), rest)
+        return self._of(rest) if rest else None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from django_smtpx.smtp.envelope import DSN
 
 STARTTLS = b"STARTTLS\r\n"
 DATA = b"DATA\r\n"
@@ -26,6 +28,8 @@ INITIAL_RESPONSE_LIMIT = 512
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _HELO = re.compile(r"[!-~]+")
+_NOT_XTEXT = re.compile(r"[^!-*,-<>-~]")
+_NOT_UNITEXT = re.compile(r"[\x00-\x20\x7f\\+=]")
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
 # A dot-string, or a quoted string whose quotes and backslashes are escaped; then a domain or an
 # address literal. Wider than RFC 5321 in the characters of an atom, because real addresses are,
@@ -64,32 +68,68 @@ def auth_response(response: bytes) -> bytes:
 
 
 def mail(
-    sender: str, *, size: int | None = None, eight_bit: bool = False, smtputf8: bool = False
+    sender: str,
+    *,
+    size: int | None = None,
+    body: Literal["", "8BITMIME", "BINARYMIME"] = "",
+    smtputf8: bool = False,
+    requiretls: bool = False,
+    dsn: DSN | None = None,
 ) -> bytes:
     """Return MAIL with its parameters (RFC 5321 section 4.1.1.2).
 
     ``sender`` may be "", the null reverse path. ``size`` is in bytes (RFC
-    1870), ``eight_bit`` says BODY=8BITMIME (RFC 6152), ``smtputf8`` lets
-    addresses be more than ASCII (RFC 6531).
+    1870), ``body`` names what the content is (RFC 6152, RFC 3030), ``smtputf8``
+    lets addresses be more than ASCII (RFC 6531), ``requiretls`` asks for TLS
+    all the way (RFC 8689), ``dsn`` for status notifications (RFC 3461).
     """
     line = f"MAIL FROM:<{check_path(sender, smtputf8=smtputf8) if sender else ''}>"
     if size is not None:
         line += f" SIZE={size}"
-    if eight_bit:
-        line += " BODY=8BITMIME"
+    if body:
+        line += f" BODY={body}"
     if smtputf8:
         line += " SMTPUTF8"
+    if requiretls:
+        line += " REQUIRETLS"
+    if dsn is not None:
+        line += f" RET={dsn.ret}" if dsn.ret else ""
+        line += f" ENVID={xtext(dsn.envid)}" if dsn.envid else ""
     return line.encode() + b"\r\n"
 
 
-def rcpt(recipient: str, *, smtputf8: bool = False) -> bytes:
-    """Return RCPT (RFC 5321 section 4.1.1.3)."""
-    return f"RCPT TO:<{check_path(recipient, smtputf8=smtputf8)}>\r\n".encode()
+def rcpt(recipient: str, *, smtputf8: bool = False, dsn: DSN | None = None) -> bytes:
+    """Return RCPT (RFC 5321 section 4.1.1.3), with what ``dsn`` asks for (RFC 3461 section 4)."""
+    line = f"RCPT TO:<{check_path(recipient, smtputf8=smtputf8)}>"
+    if dsn is not None:
+        line += f" NOTIFY={','.join(dsn.notify)}" if dsn.notify else ""
+        line += f" ORCPT={_original(recipient)}" if dsn.orcpt else ""
+    return line.encode() + b"\r\n"
 
 
-def rcpts(recipients: Iterable[str], *, smtputf8: bool = False) -> list[bytes]:
+def rcpts(
+    recipients: Iterable[str], *, smtputf8: bool = False, dsn: DSN | None = None
+) -> list[bytes]:
     """Return a RCPT line for each of ``recipients``."""
-    return [rcpt(recipient, smtputf8=smtputf8) for recipient in recipients]
+    return [rcpt(recipient, smtputf8=smtputf8, dsn=dsn) for recipient in recipients]
+
+
+def bdat(size: int, *, last: bool) -> bytes:
+    """Return BDAT, to be followed by ``size`` bytes (RFC 3030 section 2)."""
+    return b"BDAT %d LAST\r\n" % size if last else b"BDAT %d\r\n" % size
+
+
+def xtext(text: str) -> str:
+    """Return printable ASCII as xtext (RFC 3461 section 4)."""
+    return _NOT_XTEXT.sub(lambda match: f"+{ord(match[0]):02X}", text)
+
+
+def _original(recipient: str) -> str:
+    """Return the value of ORCPT; what is not ASCII goes as ``utf-8-addr-unitext`` (RFC 6533)."""
+    if recipient.isascii():
+        return f"rfc822;{xtext(recipient)}"
+    plain = _NOT_UNITEXT.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", recipient)
+    return f"utf-8;{plain}"
 
 
 def check_path(address: str, *, smtputf8: bool = False) -> str:

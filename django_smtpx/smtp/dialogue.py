@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from typing import TYPE_CHECKING, TypedDict
@@ -24,7 +25,7 @@ from django_smtpx.smtp.states import GREETING, PHASES, TRANSITIONS, State, verb
 from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django_smtpx.smtp.envelope import ContentSent, Phase
     from django_smtpx.smtp.options import Options
@@ -50,6 +51,7 @@ class Dialogue:
         self._current: deque[Transaction] = deque()
         self._events: deque[Event] = deque()
         self._outgoing: list[bytes] = []
+        self._stream: Iterator[bytes] | None = None
         self._queued_total = 0
         self._handlers: dict[str, Callable[[Reply, Transaction | None], None]] = {
             "NOOP": self._on_nothing,
@@ -112,9 +114,20 @@ class Dialogue:
             self.fail(error)
 
     def data_to_send(self) -> bytes:
-        """Return what is to be sent, and forget it."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        """Return what is to be sent next, and forget it; b"" when that was all.
+
+        Of a streamed content it returns a block at a time, and raises what reading it raises.
+        """
+        outgoing = self._outgoing
+        if outgoing:
+            self._outgoing = []
+            return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        return b"" if self._stream is None else next(self._stream, b"")
+
+    @property
+    def streaming(self) -> bool:
+        """Whether more of a streamed content is to come from :meth:`data_to_send`."""
+        return self._stream is not None
 
     def next_event(self) -> Event | None:
         """Return what happened next, or None when bytes are needed."""
@@ -174,22 +187,52 @@ class Dialogue:
         self.failure = error
         self.state = State.CLOSED
         self._owed.clear()
+        self._stream = None
         error.disconnected = error.disconnected or self.disconnected
         self.entries.append((time.monotonic(), "-", str(error)))
         if self._current:
             transaction = self._current.popleft()
             if not self._dropped_idle(transaction, error):
-                transaction.failure = error
-                transaction.done = True
+                self._cut_off(transaction, error)
                 transaction.entries.append(self.entries.pop())
-                self._events.append(Finished(transaction))
+        self._cut_off_followers(error)
         self._events.append(Ended(error))
 
+    def _cut_off(self, transaction: Transaction, error: SMTPError) -> None:
+        transaction.failure = error
+        transaction.done = True
+        self._events.append(Finished(transaction))
+
+    def _cut_off_followers(self, error: SMTPError) -> None:
+        """End the transactions behind the one that failed, as far as their content had left.
+
+        A server that says 421 takes nothing more (RFC 5321 section 3.8): they were not begun. Of
+        any other end nobody knows (RFC 1047).
+        """
+        if error.code == SERVICE_NOT_AVAILABLE:
+            return
+        for transaction in self._current:
+            sent = transaction.content_sent(self.sent_total)
+            if sent == "no":
+                return
+            lost = copy.copy(error)
+            lost.phase, lost.command, lost.content_sent = "eod", transaction.verb, sent
+            lost.code, lost.enhanced_code, lost.reply = None, "", ""
+            if sent == "all":
+                judged = verdict.UNKNOWN_OUTCOME
+                lost.category, lost.action = judged.category, judged.action
+                lost.temporary = judged.temporary
+            self._cut_off(transaction, lost)
+
     def _dropped_idle(self, transaction: Transaction, error: SMTPError) -> bool:
+        """Say whether the server had left before ``transaction``, and so never heard of it."""
         if transaction.touched or not self.transactions:
             return False
+        if transaction.content_sent(self.sent_total) == "all":
+            return error.code == SERVICE_NOT_AVAILABLE
         goodbye = error.code == SERVICE_NOT_AVAILABLE or error.enhanced_code == "4.4.2"
-        return goodbye or isinstance(error, ServerDisconnected) or error.command == "RSET"
+        lost = isinstance(error, (ServerDisconnected, ServerTimeout))
+        return goodbye or lost or error.command == "RSET"
 
     def _on_reply(self, reply: Reply) -> None:
         reply = self._redactor.reply(reply)
@@ -272,10 +315,12 @@ class Dialogue:
         command, transaction = self._owed[0] if self._owed else (None, None)
         if command is None:
             transaction = self._current[0] if self._current else None
-            phase: Phase = "data" if transaction is not None else "mail"
-            name = "DATA" if transaction is not None else ""
+            phase, name = _between(transaction)
         else:
             phase, name = PHASES[command], verb(command)
+        if transaction is not None and self._content_sent(transaction) == "all":
+            # Sent ahead of the replies to MAIL and RCPT: what is missing is the last of them.
+            phase, name = "eod", transaction.verb
         judged = {
             ServerDisconnected: verdict.judge_disconnect,
             ServerTimeout: verdict.judge_timeout,
@@ -292,7 +337,7 @@ class Dialogue:
     def _judge_lost(
         self, phase: Phase, transaction: Transaction | None, judged: verdict.Verdict
     ) -> Judged:
-        if phase == "eod" and self._content_sent(transaction) == "all":
+        if self._content_sent(transaction) == "all":
             judged = verdict.UNKNOWN_OUTCOME
         return fields_of(judged)
 
@@ -323,6 +368,13 @@ class Dialogue:
         entries.append((time.monotonic(), "C:", data))
         self._outgoing.append(data)
         self._queued_total += len(data)
+
+
+def _between(transaction: Transaction | None) -> tuple[Phase, str]:
+    """Return phase and command of a moment in which no reply is owed."""
+    if transaction is None:
+        return "mail", ""
+    return "data" if transaction.content_start is None else "eod", transaction.verb
 
 
 class Judged(TypedDict):

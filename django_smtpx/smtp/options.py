@@ -41,7 +41,9 @@ class Options:
     ``timeout`` bounds each command and ``eod_timeout`` the reply after the
     content, both in seconds (RFC 5321 section 4.5.3.2). ``security`` is never
     ``AUTO`` here. ``auth`` names the SASL mechanisms that may be used, best
-    first; empty means any that is known. ``probe`` lets a second connection
+    first; empty means any that is known. ``chunking_window`` is how many
+    contents may be unanswered at once with CHUNKING: each of them is
+    ``unknown`` when the connection is lost. ``probe`` lets a second connection
     find out whether a silent server speaks the other mode of TLS; never on
     port 25.
     """
@@ -61,6 +63,8 @@ class Options:
     timeout: float = 60.0
     eod_timeout: float = 600.0
     pipelining: bool = True
+    chunking: bool = True
+    chunking_window: int = 1
     transcript: Transcript = "failures"
     probe: bool = True
 

@@ -13,7 +13,7 @@ from django_smtpx.smtp import commands
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, TLSError
 from django_smtpx.smtp.events import Ended
-from django_smtpx.smtp.states import CONTENT
+from django_smtpx.smtp.states import CONTENT, LAST_CHUNK
 from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ DRAIN_TIMEOUT = 5.0
 """Seconds that the last words of a server that has hung up are read for."""
 WRITE_BLOCK = 65_536
 """Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
+
+_LAST_WORDS = (CONTENT, LAST_CHUNK)
 
 
 class Pump:
@@ -58,9 +60,21 @@ class Pump:
 
     def flush(self) -> bool:
         """Send all that is to be sent; return whether it went in one go, with nothing read."""
-        data = self._protocol.data_to_send()
-        if not data:
-            return True
+        protocol = self._protocol
+        data = protocol.data_to_send()
+        if not protocol.streaming:
+            return not data or self._hand_over(data)
+        while data:
+            if self._hand_over(data):
+                # A refusal of what has left already is heard before more of it leaves.
+                self.look()
+            if protocol.failure is not None:
+                break
+            data = protocol.data_to_send()
+        return False
+
+    def _hand_over(self, data: bytes) -> bool:
+        """Send ``data``; return whether the network took it in one go."""
         sent = self._send(data)
         if sent == len(data):
             return True
@@ -123,7 +137,7 @@ class Pump:
         protocol, transport, watch = self._protocol, self._transport, self.watch
         if limit is None:
             options = self._options
-            limit = options.eod_timeout if protocol.owed == CONTENT else options.timeout
+            limit = options.eod_timeout if protocol.owed in _LAST_WORDS else options.timeout
         replies = protocol.replies
         started = time.monotonic()
         left = limit

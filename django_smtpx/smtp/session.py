@@ -12,13 +12,14 @@ from django_smtpx.smtp.envelope import Outcome
 from django_smtpx.smtp.errors import SMTPError
 from django_smtpx.smtp.events import ContentWanted, Ended
 from django_smtpx.smtp.pump import NO_WATCH, Watch
+from django_smtpx.smtp.splitting import RECIPIENTS_MAX, split
 from django_smtpx.smtp.transaction import Transaction, unsent
 from django_smtpx.smtp.transcript import render
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from django_smtpx.smtp.envelope import Envelope
+    from django_smtpx.smtp.envelope import Envelope, Result
     from django_smtpx.smtp.options import Options
 
 CLEANUP_TIMEOUT = 5.0
@@ -29,9 +30,9 @@ class Session:
     """An open session; made by :meth:`open`.
 
     ``transactions`` counts those done on this connection, ``failure`` is what
-    ended it. ``interrupted`` is the outcome of the transaction that was under
-    way when an exception from outside stopped :meth:`transact`, if that can
-    have delivered it. ``tag`` is the caller's own. ``opened_at`` is a
+    ended it. ``interrupted`` are the outcomes of the transactions that were
+    under way when an exception from outside stopped :meth:`transact`, as far
+    as that can have delivered them. ``tag`` is the caller's own. ``opened_at`` is a
     monotonic time. A session is one thread's at a time.
     """
 
@@ -40,11 +41,13 @@ class Session:
         self.pool_key = pool_key
         self.tag: object = None
         self.opened_at = connection.opened_at
-        self.interrupted: Outcome | None = None
+        self.interrupted: tuple[Outcome, ...] = ()
         self._connection = connection
         self._protocol = connection.protocol
         self._pump = connection.pump
         self._queue: deque[Transaction | Outcome] = deque()
+        self._stopped = False
+        self._recipients_max: int | None = None
 
     @classmethod
     def open(
@@ -95,7 +98,23 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether it is open, in step, and may carry another transaction."""
+        return self._in_step and not self._protocol.full
+
+    @property
+    def _in_step(self) -> bool:
         return not self._connection.closed and self._protocol.idle
+
+    def split(self, recipients: Sequence[str]) -> list[list[int]]:
+        """Return the places of ``recipients`` in groups that the server takes in one transaction,
+        by what it announced (RFC 9422) and by what it has refused on this connection.
+        """
+        able = self._protocol.capabilities
+        most = min(
+            limit
+            for limit in (able.rcpt_max or RECIPIENTS_MAX, self._recipients_max)
+            if limit is not None
+        )
+        return split(recipients, most, able.rcpt_domain_max)
 
     # -- transactions ----------------------------------------------------------------------------
 
@@ -105,17 +124,19 @@ class Session:
         """Send envelopes, and give an outcome for each, in their order.
 
         With PIPELINING the next envelope is taken when its commands can go out right behind the
-        content of the current one, so that a message costs one round trip.
+        content of the current one, so that a message costs one round trip. With CHUNKING, and a
+        window above 1, contents go out ahead of the answers to those before them.
 
         No :class:`SMTPError` leaves here. When the session ends, the iterator ends, after the
         outcome of the envelope that it happened to; an envelope that was taken and has no outcome
         was not begun, and no content of it left. When it ends by an exception from outside, or
         because the iterator is closed with a transaction under way, the connection is closed, and
         ``interrupted`` holds what has to be known about it: the outcome that was given last, if the
-        caller did not come back for the next one.
+        caller did not come back for the next one, and those of contents that are unanswered.
         """
         self._pump.watch = watch or NO_WATCH
-        self.interrupted = None
+        self.interrupted = ()
+        self._stopped = False
         source = iter(envelopes)
         queue = self._queue
         try:
@@ -138,15 +159,35 @@ class Session:
     def _take(self, source: Iterator[Envelope]) -> bool:
         """Take the next envelope and begin it; return whether there was one."""
         # Before each group: what came uninvited means that the two sides are out of step.
-        if not self.alive() and self.transactions:
+        if self._stopped or (not self.alive() and self.transactions):
             return False
         envelope = next(source, None)
         if envelope is None:
             return False
-        self._put(envelope)
-        return True
+        return self._put(envelope)
 
-    def _put(self, envelope: Envelope) -> None:
+    def _fill_window(self, source: Iterator[Envelope]) -> None:
+        """Send contents ahead, until as many of them are unanswered as may be."""
+        protocol, window = self._protocol, self.options.chunking_window
+        while protocol.unanswered < window and self._may_follow():
+            envelope = next(source, None)
+            if envelope is None or not self._put(envelope):
+                self._stopped = True
+
+    def _may_follow(self) -> bool:
+        """Say whether a transaction may go right behind the last one that was begun."""
+        last = self._queue[-1]
+        return (
+            not self._stopped
+            and isinstance(last, Transaction)
+            and last.pipelined
+            and not last.streamed
+            and not self._protocol.full
+            and self._protocol.failure is None
+        )
+
+    def _put(self, envelope: Envelope) -> bool:
+        """Begin the envelope, or queue why not; return False when it may not be sent at all."""
         protocol = self._protocol
         error: SMTPError | None = protocol.failure
         if error is None:
@@ -156,29 +197,46 @@ class Session:
                 error = unsupported
             except ValueError as invalid:
                 error = _invalid(invalid)
-        if error is None:
-            self._queue.append(transaction)
-            protocol.begin(transaction)
-        else:
+        if error is not None:
             self._queue.append(Outcome(envelope, unsent(envelope, error, self._connection.facts)))
+            return True
+        ahead = self._goes_ahead(transaction)
+        if ahead and not self._pump.watch.may_send(envelope):
+            return False
+        self._queue.append(transaction)
+        protocol.begin(transaction)
+        if ahead:
+            protocol.send_content(transaction)
+        return True
+
+    def _goes_ahead(self, transaction: Transaction) -> bool:
+        """Say whether the content goes out without an answer to its own MAIL and RCPT."""
+        return (
+            self.options.chunking_window > 1
+            and transaction.chunked
+            and transaction.pipelined
+            and not transaction.streamed
+        )
 
     def _carry(self, transaction: Transaction, source: Iterator[Envelope]) -> Outcome | None:
         """Bring one transaction to its end; None when it was not begun on this session."""
+        if self._goes_ahead(transaction):
+            self._fill_window(source)
         while not transaction.done:
             event = self._pump.event()
             if isinstance(event, ContentWanted):
-                self._send_content(transaction, source)
+                self._send_content(event.transaction, source)
             elif isinstance(event, Ended) and not transaction.done:
                 self._connection.end()
                 return None
         reply = transaction.eod_reply
-        if reply is None or reply.severity != 2:
+        if reply is None or reply.code // 100 != 2:
             self._clean_up()
         return self._outcome(transaction)
 
     def _send_content(self, transaction: Transaction, source: Iterator[Envelope]) -> None:
         protocol = self._protocol
-        following = next(source, None) if transaction.pipelined else None
+        following = next(source, None) if self._may_follow() else None
         self._pump.look()
         if protocol.failure is not None:
             return
@@ -186,8 +244,8 @@ class Session:
             protocol.withdraw()
             return
         protocol.send_content(transaction)
-        if following is not None:
-            self._put(following)
+        if following is not None and not self._put(following):
+            self._stopped = True
 
     def _clean_up(self) -> None:
         """Find out whether the server hung up behind a refusal, without delaying a healthy one."""
@@ -209,7 +267,8 @@ class Session:
         results = transaction.results(self._connection.facts, disconnected=protocol.disconnected)
         transcript = ""
         policy = self.options.transcript
-        if not all(result.outcome == "sent" for result in results):
+        if transaction.accepted < len(results) or results[0].outcome != "sent":
+            self._learn(transaction, results)
             if policy != "never":
                 parts = (self._connection.opening, transaction.entries, protocol.entries)
                 transcript = render(self.opened_at, *parts)
@@ -221,25 +280,33 @@ class Session:
             transaction.envelope, results, time.monotonic() - transaction.started, transcript
         )
 
+    def _learn(self, transaction: Transaction, results: Sequence[Result]) -> None:
+        """Note how many recipients the server takes, where it has said that there were more."""
+        if transaction.accepted and any(result.action == "split" for result in results):
+            self._recipients_max = transaction.accepted
+
     def _interrupt(self) -> None:
-        """Note what has to be known about the transaction under way, and close."""
-        item = self._queue[0] if self._queue else None
-        if isinstance(item, Transaction):
-            protocol = self._protocol
-            if not item.done and item.content_sent(protocol.offered_total) == "all":
-                protocol.fail(_interrupted())
-            if item.done:
-                self.interrupted = self._outcome(item)
-            if not (item.done and protocol.idle):
-                self.abort()
-        elif not self._protocol.idle:
+        """Note what has to be known about the transactions under way, and close."""
+        protocol = self._protocol
+        under_way = [item for item in self._queue if isinstance(item, Transaction)]
+        lost = [
+            item
+            for item in under_way
+            if not item.done and item.content_sent(protocol.offered_total) == "all"
+        ]
+        if lost:
+            # What was being handed to the network may have left.
+            protocol.sent_total = protocol.offered_total
+            protocol.fail(_interrupted(lost[0].verb))
+        self.interrupted = tuple(self._outcome(item) for item in under_way if item.done)
+        if not protocol.idle:
             self.abort()
 
     # -- the end ---------------------------------------------------------------------------------
 
     def quit(self) -> None:
         """Say QUIT where the session is in step, wait briefly for the answer, and close."""
-        if self.usable:
+        if self._in_step:
             self._connection.quit()
         else:
             self._connection.abort()
@@ -274,12 +341,12 @@ def _invalid(error: ValueError) -> SMTPError:
     )
 
 
-def _interrupted() -> SMTPError:
+def _interrupted(verb: str) -> SMTPError:
     judged = verdict.UNKNOWN_OUTCOME
     return SMTPError(
         "The sender was interrupted while it awaited the reply to the content",
         phase="eod",
-        command="DATA",
+        command=verb,
         category=judged.category,
         action=judged.action,
         temporary=judged.temporary,

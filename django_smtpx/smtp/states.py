@@ -47,6 +47,10 @@ GREETING = ""
 """Stands for the command that the greeting answers."""
 CONTENT = "."
 """Stands for the content and its final dot, as a command."""
+CHUNK = "BDAT"
+"""BDAT with a part of the content that is not the last one (RFC 3030)."""
+LAST_CHUNK = "BDAT LAST"
+"""BDAT with the last part of the content, or all of it."""
 
 _S = State
 
@@ -76,6 +80,17 @@ TRANSITIONS: Mapping[str, Mapping[State, Mapping[int, State]]] = {
         _S.CONTENT: {2: _S.READY, 4: _S.READY, 5: _S.READY},
         _S.EMPTY: {2: _S.READY, 4: _S.READY, 5: _S.READY},
     },
+    CHUNK: {
+        _S.RCPT: {2: _S.RCPT, 4: _S.RCPT, 5: _S.RCPT},
+        # Sent ahead of the replies to MAIL and RCPT, and then nobody was accepted.
+        _S.MAIL: {2: _S.MAIL, 4: _S.MAIL, 5: _S.MAIL},
+        _S.READY: {4: _S.READY, 5: _S.READY},
+    },
+    LAST_CHUNK: {
+        _S.RCPT: {2: _S.READY, 4: _S.RCPT, 5: _S.RCPT},
+        _S.MAIL: {2: _S.READY, 4: _S.MAIL, 5: _S.MAIL},
+        _S.READY: {4: _S.READY, 5: _S.READY},
+    },
     "RSET": {
         _S.READY: {2: _S.READY},
         _S.MAIL: {2: _S.READY},
@@ -98,6 +113,8 @@ PHASES: Mapping[str, Phase] = {
     "RCPT": "rcpt",
     "DATA": "data",
     CONTENT: "eod",
+    CHUNK: "eod",
+    LAST_CHUNK: "eod",
     "RSET": "mail",
     "NOOP": "mail",
     "QUIT": "mail",
@@ -106,5 +123,8 @@ PHASES: Mapping[str, Phase] = {
 
 
 def verb(command: str) -> str:
-    """Return the SMTP verb that an error names: the content went under ``DATA``."""
-    return "DATA" if command == CONTENT else command
+    """Return the SMTP verb that an error names: the content goes under ``DATA`` or ``BDAT``."""
+    return _VERBS.get(command, command)
+
+
+_VERBS = {CONTENT: "DATA", LAST_CHUNK: "BDAT"}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 class Session:
     """Stands in for the wire: says what it is told to, after asking what a session asks."""
 
-    interrupted = None
+    interrupted = ()
 
     def __init__(self, during=None):
         self.during = during

@@ -10,7 +10,7 @@ def test_lines():
     assert commands.ehlo("me.example") == b"EHLO me.example\r\n"
     assert commands.helo("[127.0.0.1]") == b"HELO [127.0.0.1]\r\n"
     assert commands.mail("") == b"MAIL FROM:<>\r\n"
-    assert commands.mail("a@b", size=7, eight_bit=True, smtputf8=True) == (
+    assert commands.mail("a@b", size=7, body="8BITMIME", smtputf8=True) == (
         b"MAIL FROM:<a@b> SIZE=7 BODY=8BITMIME SMTPUTF8\r\n"
     )
     assert commands.rcpts(["a@b", "c"]) == [b"RCPT TO:<a@b>\r\n", b"RCPT TO:<c>\r\n"]
