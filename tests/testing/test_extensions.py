@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import threading
 
 import pytest
 
@@ -102,3 +103,18 @@ def test_rcpt_limit():
             ("p1@e.f", "p2@e.f"),
             ("q1@e.f", "q2@e.f"),
         ]
+
+
+def test_ten_thousand_recipients_in_one_write():
+    """A transaction of a mailing list's size is answered recipient by recipient."""
+    number = 10_000
+    rcpts = b"".join(b"RCPT TO:<r%d@e.f>\r\n" % n for n in range(number))
+    with talking(server := ScriptedServer(rcpt_limit=number - 1, chunking=True)) as peer:
+        peer.hello()
+        sending = threading.Thread(
+            target=peer.send, args=(MAIL + b"\r\n" + rcpts + b"BDAT 2 LAST\r\nhi",)
+        )
+        sending.start()
+        assert peer.replies(number + 2) == [b"250"] * number + [b"452", b"250"]
+        sending.join()
+        assert len(server.messages[0].recipients) == number - 1
