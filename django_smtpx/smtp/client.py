@@ -170,15 +170,16 @@ class _Queue:
             envelope = next(self._source, None)
             if envelope is None:
                 return False
-            self._slots.append(_Slot(envelope))
-            self._waiting.append(self._slots[-1].whole())
+            slot = _Slot(envelope)
+            self._slots.append(slot)
+            self._waiting.append(_Part(slot, envelope, None))
         return True
 
     def feed(self, session: Session) -> Iterator[Envelope]:
         """Give what is to go next, in parts that the server takes."""
         while self.more():
             part = self._waiting.popleft()
-            if len(part.places) > 1:
+            if len(part.envelope.recipients) > 1:
                 part, *rest = part.cut(session.split(part.envelope.recipients))
                 self._waiting.extendleft(reversed(rest))
             self._taken.append(part)
@@ -192,8 +193,11 @@ class _Queue:
 
     def settled(self) -> Iterator[Outcome]:
         """Give the outcomes that are whole, in the order of the envelopes."""
-        while self._slots and self._slots[0].settled:
-            yield self._slots.popleft().outcome()
+        slots = self._slots
+        while slots and slots[0].outcome is not None:
+            outcome = slots.popleft().outcome
+            assert outcome is not None
+            yield outcome
 
     def put_back(self) -> None:
         """Let wait what was taken by a session that ended before it could begin it."""
@@ -202,30 +206,43 @@ class _Queue:
 
 
 class _Slot:
-    """An envelope whose recipients may need more than one transaction."""
+    """An envelope whose recipients may need more than one transaction; ``outcome`` at its end."""
+
+    __slots__ = ("_left", "_outcomes", "_results", "envelope", "outcome")
 
     def __init__(self, envelope: Envelope) -> None:
         self.envelope = envelope
-        self.results: list[Result | None] = [None] * len(envelope.recipients)
-        self.duration = 0.0
-        self.transcripts: list[str] = []
+        self.outcome: Outcome | None = None
+        self._results: list[Result | None] = []
+        self._left = len(envelope.recipients)
+        self._outcomes: list[Outcome] = []
 
-    @property
-    def settled(self) -> bool:
-        return None not in self.results
-
-    def whole(self) -> _Part:
-        return _Part(self, self.envelope, range(len(self.results)))
-
-    def outcome(self) -> Outcome:
-        results = tuple(result for result in self.results if result is not None)
-        return Outcome(self.envelope, results, self.duration, "\n".join(self.transcripts))
+    def settle(self, outcome: Outcome, results: Iterable[tuple[int, Result]]) -> None:
+        """Book ``results``, by their places, of one transaction."""
+        if not self._results:
+            self._results = [None] * self._left
+        self._outcomes.append(outcome)
+        for place, result in results:
+            self._results[place] = result
+            self._left -= 1
+        if not self._left:
+            self.outcome = Outcome(
+                self.envelope,
+                tuple(result for result in self._results if result is not None),
+                sum(each.duration for each in self._outcomes),
+                "\n".join(each.transcript for each in self._outcomes if each.transcript),
+            )
 
 
 class _Part:
-    """What goes of a slot in one transaction; ``places`` are its recipients' in the slot."""
+    """What goes of a slot in one transaction.
 
-    def __init__(self, slot: _Slot, envelope: Envelope, places: Sequence[int]) -> None:
+    ``places`` are its recipients' in the slot, and None where it is all of it.
+    """
+
+    __slots__ = ("envelope", "places", "slot")
+
+    def __init__(self, slot: _Slot, envelope: Envelope, places: Sequence[int] | None) -> None:
         self.slot = slot
         self.envelope = envelope
         self.places = places
@@ -234,6 +251,8 @@ class _Part:
         """Return a part for each of ``groups`` of its recipients' places."""
         if len(groups) == 1:
             return [self]
+        if self.places is None:
+            return [self._of(group) for group in groups]
         return [self._of([self.places[place] for place in group]) for group in groups]
 
     def _of(self, places: list[int]) -> _Part:
@@ -242,16 +261,21 @@ class _Part:
 
     def settle(self, outcome: Outcome) -> _Part | None:
         """Book what became of it; return the part that is to go in a new transaction."""
-        slot = self.slot
-        slot.duration += outcome.duration
-        if outcome.transcript:
-            slot.transcripts.append(outcome.transcript)
+        put_off = [result.action == "split" for result in outcome.results]
         # A server that takes none at all would be asked for ever.
-        gets_on = any(result.action != "split" for result in outcome.results)
-        rest: list[int] = []
-        for place, result in zip(self.places, outcome.results, strict=True):
-            if gets_on and result.action == "split":
-                rest.append(place)
-            else:
-                slot.results[place] = result
+        if all(put_off):
+            put_off = [False] * len(put_off)
+        if self.places is None and True not in put_off:
+            self.slot.outcome = outcome
+            return None
+        places = self.places if self.places is not None else range(len(put_off))
+        self.slot.settle(
+            outcome,
+            [
+                (place, result)
+                for place, result, off in zip(places, outcome.results, put_off, strict=True)
+                if not off
+            ],
+        )
+        rest = [place for place, off in zip(places, put_off, strict=True) if off]
         return self._of(rest) if rest else None

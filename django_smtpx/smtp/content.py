@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +27,7 @@ class ContentChanged(ValueError):
     """A file has not the same content any more as when its size was declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A content that was looked through: what MAIL has to say of it, and where it is.
 
     ``size`` is in bytes, with CRLF line ends and without dot-stuffing. One of

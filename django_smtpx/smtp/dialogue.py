@@ -46,6 +46,7 @@ class Dialogue:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._redactor = Redactor(options.credential)
+        self._redacts = options.credential is not None
         self._reader = ReplyReader()
         self._owed: deque[tuple[str, Transaction | None]] = deque([(GREETING, None)])
         self._current: deque[Transaction] = deque()
@@ -53,6 +54,7 @@ class Dialogue:
         self._outgoing: list[bytes] = []
         self._stream: Iterator[bytes] | None = None
         self._queued_total = 0
+        self._now = 0.0
         self._handlers: dict[str, Callable[[Reply, Transaction | None], None]] = {
             "NOOP": self._on_nothing,
             "QUIT": self._on_nothing,
@@ -77,6 +79,7 @@ class Dialogue:
             return
         reader = self._reader
         reader.feed(data)
+        self._now = time.monotonic()
         try:
             while self._owed:
                 reply = reader.next_reply()
@@ -235,15 +238,17 @@ class Dialogue:
         return goodbye or lost or error.command == "RSET"
 
     def _on_reply(self, reply: Reply) -> None:
-        reply = self._redactor.reply(reply)
+        if self._redacts:
+            reply = self._redactor.reply(reply)
         command, transaction = self._owed.popleft()
         entries = self.entries if transaction is None else transaction.entries
-        entries.append((time.monotonic(), "S:", reply))
-        if reply.code == SERVICE_NOT_AVAILABLE and command != "QUIT":
+        entries.append((self._now, "S:", reply))
+        code = reply.code
+        if code == SERVICE_NOT_AVAILABLE and command != "QUIT":
             self.fail(self._refused(command, reply, transaction))
             return
         try:
-            self.state = TRANSITIONS[command][self.state][reply.severity]
+            self.state = TRANSITIONS[command][self.state][code // 100]
         except KeyError:
             self.fail(self._out_of_step(command, reply, transaction))
             return

@@ -162,8 +162,7 @@ class Result(NamedTuple):
     error: SMTPError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one transaction: a result per recipient, in the envelope's order.
 
     ``duration`` is in seconds. ``transcript`` is redacted, and "" where none is kept.

@@ -22,6 +22,8 @@ TOTAL_LIMIT = 65_536
 EMPTY_LINES_LIMIT = 8
 """Empty lines in front of one reply."""
 
+_KNOWN_MOST = 64
+
 _SINGLE = re.compile(rb"([2-5][0-9][0-9]) ([ -~]{0,1000})\r\n")
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -35,6 +37,7 @@ class ReplyReader:
     """
 
     def __init__(self) -> None:
+        self._known: dict[bytes, Reply] = {}
         self._buffer = b""
         self._start = 0
         self._code = 0
@@ -63,12 +66,9 @@ class ReplyReader:
         Raises :class:`ProtocolError` for what is not a reply, or is a larger one than allowed.
         """
         if not self._lines:
-            # The common case, at the speed of one match: a short line of plain ASCII.
-            match = _SINGLE.match(self._buffer, self._start)
-            if match is not None:
-                self._start = match.end()
-                self._empty = 0
-                return Reply(int(match[1]), (match[2].decode("ascii"),))
+            reply = self._single()
+            if reply is not None:
+                return reply
         while True:
             end = self._buffer.find(b"\n", self._start)
             if end < 0:
@@ -79,6 +79,28 @@ class ReplyReader:
             self._start = end + 1
             if self._line(line):
                 return self._finish()
+
+    def _single(self) -> Reply | None:
+        """Return the next reply in the common case, a short line of plain ASCII, else None.
+
+        Servers say the same few of them again and again: these are read once, and handed out as
+        the same value.
+        """
+        buffer, start = self._buffer, self._start
+        end = buffer.find(b"\n", start) + 1
+        line = buffer[start:end]
+        reply = self._known.get(line)
+        if reply is None:
+            match = _SINGLE.fullmatch(line)
+            if match is None:
+                return None
+            reply = Reply(int(match[1]), (match[2].decode("ascii"),))
+            if len(self._known) >= _KNOWN_MOST:
+                self._known.clear()
+            self._known[line] = reply
+        self._start = end
+        self._empty = 0
+        return reply
 
     def _line(self, line: bytes) -> bool:
         """Take one line in; return whether it is the last one of its reply."""

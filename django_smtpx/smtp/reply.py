@@ -33,17 +33,17 @@ class Reply:
         section 4); one that contradicts it stays part of the text.
         """
         match = _ENHANCED.match(self.lines[0])
-        if match is None or int(match[1]) != self.severity:
+        if match is None or int(match[1]) != self.code // 100:
             return ""
         return match[0]
 
     @cached_property
     def text(self) -> str:
         """All lines joined by a newline, without the code and the enhanced code."""
-        code = self.enhanced_code
-        if not code:
-            return "\n".join(self.lines)
-        return "\n".join(_without(code, line) for line in self.lines)
+        code, lines = self.enhanced_code, self.lines
+        if len(lines) == 1:
+            return lines[0][len(code) :].lstrip() if code else lines[0]
+        return "\n".join([_without(code, line) for line in lines] if code else lines)
 
     def __str__(self) -> str:
         return " ".join(part for part in (str(self.code), self.enhanced_code, self.text) if part)

@@ -140,19 +140,24 @@ class Transaction:
         )
 
     def _sent(self, last: Reply, facts: Facts, *, disconnected: bool) -> tuple[Result, ...]:
-        results = []
-        # Made anew for one name after the other: a field by its name takes three times as long.
-        sent = Result(
-            "", "sent", "ok", "none", "eod", self.verb, last.code, last.enhanced_code, last.text,
-            facts["host"], facts["ip"], facts["port"], facts["tls"], facts["tls_verified_by"],
-        )[1:]  # fmt: skip
+        results: list[Result] = []
+        first: Result | None = None
         for name, reply in zip(self.envelope.recipients, self.rcpt_replies, strict=True):
-            if reply.code // 100 == 2:
-                # By position, because there is one for each mail: names take three times as long.
-                results.append(Result(name, *sent))
-            else:
+            if reply.code // 100 != 2:
                 error = self._refused("rcpt", "RCPT", reply, facts, disconnected=disconnected)
                 results.append(_failed(name, error, facts))
+            elif first is None:
+                # By position, and the rest of it again for every other recipient: there is one
+                # for each mail, and names take three times as long.
+                first = Result(
+                    name, "sent", "ok", "none", "eod", self.verb,
+                    last.code, last.enhanced_code, last.text,
+                    facts["host"], facts["ip"], facts["port"],
+                    facts["tls"], facts["tls_verified_by"],
+                )  # fmt: skip
+                results.append(first)
+            else:
+                results.append(Result(name, *first[1:]))
         return tuple(results)
 
     def _shared(self, facts: Facts, *, disconnected: bool) -> SMTPError | None:
