@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
 
+_UNASKED = "The server said something that it was not asked for"
+
 
 class Dialogue:
     """One dialogue with one server, from the greeting to QUIT.
@@ -48,7 +50,8 @@ class Dialogue:
         self._redactor = Redactor(options.credential)
         self._redacts = options.credential is not None
         self._reader = ReplyReader()
-        self._owed: deque[tuple[str, Transaction | None]] = deque([(GREETING, None)])
+        # Each with the place of its command in the stream of all bytes sent.
+        self._owed: deque[tuple[str, Transaction | None, int]] = deque([(GREETING, None, -1)])
         self._current: deque[Transaction] = deque()
         self._events: deque[Event] = deque()
         self._outgoing: list[bytes] = []
@@ -87,6 +90,9 @@ class Dialogue:
                     self._look_for_tls()
                     return
                 self.replies += 1
+                if self._owed[0][2] >= self.sent_total and reply.code != SERVICE_NOT_AVAILABLE:
+                    # It cannot be about a command of which no byte has left.
+                    raise ProtocolError(_UNASKED)
                 self._on_reply(reply)
             self._refuse_stray()
         except ProtocolError as error:
@@ -190,6 +196,7 @@ class Dialogue:
         self.failure = error
         self.state = State.CLOSED
         self._owed.clear()
+        self._outgoing.clear()
         self._stream = None
         error.disconnected = error.disconnected or self.disconnected
         self.entries.append((time.monotonic(), "-", str(error)))
@@ -240,7 +247,7 @@ class Dialogue:
     def _on_reply(self, reply: Reply) -> None:
         if self._redacts:
             reply = self._redactor.reply(reply)
-        command, transaction = self._owed.popleft()
+        command, transaction, _ = self._owed.popleft()
         entries = self.entries if transaction is None else transaction.entries
         entries.append((self._now, "S:", reply))
         code = reply.code
@@ -313,11 +320,11 @@ class Dialogue:
             reply = self._redactor.reply(reply)
             self.fail(refused(ReplyError, "mail", "", reply))
         else:
-            self._garbage("The server said something that it was not asked for", b"")
+            self._garbage(_UNASKED, b"")
 
     def _broken(self, cls: type[SMTPError], message: str) -> SMTPError:
         """Return the error of the command whose reply is owed next."""
-        command, transaction = self._owed[0] if self._owed else (None, None)
+        command, transaction, _ = self._owed[0] if self._owed else (None, None, 0)
         if command is None:
             transaction = self._current[0] if self._current else None
             phase, name = _between(transaction)
@@ -360,7 +367,7 @@ class Dialogue:
         shown: str | None = None,
     ) -> None:
         """Queue one command and note that its reply is owed."""
-        self._owed.append((command, transaction))
+        self._owed.append((command, transaction, self._queued_total))
         entries = self.entries if transaction is None else transaction.entries
         if shown is None:
             self._write(line, entries)

@@ -144,11 +144,11 @@ class Protocol(Opening):
         if not transaction.pipelined:
             self._send("MAIL", transaction.group[0], transaction)
             return
-        owed = self._owed
-        owed.append(("MAIL", transaction))
-        owed.extend([("RCPT", transaction)] * len(transaction.envelope.recipients))
+        owed, place = self._owed, self._queued_total
+        owed.append(("MAIL", transaction, place))
+        owed.extend([("RCPT", transaction, place)] * len(transaction.envelope.recipients))
         if not transaction.chunked:
-            owed.append(("DATA", transaction))
+            owed.append(("DATA", transaction, place))
         self._write(b"".join(transaction.group), transaction.entries)
 
     def send_content(self, transaction: Transaction) -> None:
@@ -164,12 +164,12 @@ class Protocol(Opening):
             self._stream = pieces(transaction, body)
             return
         if transaction.chunked:
-            self._owed.append((LAST_CHUNK, transaction))
+            self._owed.append((LAST_CHUNK, transaction, self._queued_total))
             head = commands.bdat(size, last=True)
             self._outgoing += (head, body.whole)
             self._queued_total += len(head) + size
         else:
-            self._owed.append((CONTENT, transaction))
+            self._owed.append((CONTENT, transaction, self._queued_total))
             wire = content.stuff(body.whole)
             self._outgoing.append(wire)
             self._queued_total += len(wire)
@@ -177,7 +177,7 @@ class Protocol(Opening):
 
     def _lines(self, transaction: Transaction, body: Body) -> Iterator[bytes]:
         """Give a streamed content for DATA."""
-        self._owed.append((CONTENT, transaction))
+        self._owed.append((CONTENT, transaction, self._queued_total))
         for piece in content.stuffed(body):
             self._queued_total += len(piece)
             if piece is content.END:
@@ -187,7 +187,8 @@ class Protocol(Opening):
     def _chunks(self, transaction: Transaction, body: Body) -> Iterator[bytes]:
         """Give a streamed content for BDAT; a reply is owed to each chunk."""
         for piece, last in content.chunks(body):
-            self._owed.append((LAST_CHUNK if last else CHUNK, transaction))
+            command = LAST_CHUNK if last else CHUNK
+            self._owed.append((command, transaction, self._queued_total))
             data = commands.bdat(len(piece), last=last) + piece
             self._queued_total += len(data)
             if last:

@@ -354,6 +354,7 @@ def test_withdraw():
     protocol = opened()
     transaction = protocol.prepare(envelope())
     protocol.begin(transaction)
+    flush(protocol)
     feed(protocol, b"250 ok\r\n250 ok\r\n354 go\r\n")
     protocol.withdraw()
     assert not transaction.done
@@ -367,6 +368,7 @@ def test_eof_between_354_and_content():
     protocol = opened()
     transaction = protocol.prepare(envelope())
     protocol.begin(transaction)
+    flush(protocol)
     feed(protocol, b"250 ok\r\n250 ok\r\n354 go\r\n")
     protocol.receive_eof()
     (result,) = transaction.results(FACTS, disconnected=True)
