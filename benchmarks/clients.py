@@ -1,6 +1,7 @@
 """The clients that are compared, each in a process of its own: ``python -m benchmarks.clients``.
 
-Connection and warm-up are over before the measurement begins. The result is one line of JSON.
+Connection and warm-up are over before the first measurement begins. Each line of the input is a
+number of messages to send, and is answered by a line of JSON with the time that it took.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import resource
 import smtplib
 import socket
+import sys
 import time
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -179,14 +181,17 @@ def cpu_seconds() -> float:
 
 
 def measure(send: Sender, count: int) -> dict[str, float]:
-    """Return rate and CPU time of ``count`` messages; raises RuntimeError if one was not taken."""
+    """Return the seconds that ``count`` messages took, by the clock and of CPU time.
+
+    Raises RuntimeError when one of them was not taken.
+    """
     gc.collect()
     cpu, started = cpu_seconds(), time.perf_counter()
     taken = send(count)
     seconds, cpu = time.perf_counter() - started, cpu_seconds() - cpu
     if taken != count:
         raise RuntimeError(f"{taken} of {count} messages were taken")
-    return {"messages_per_second": count / seconds, "cpu_us_per_message": cpu / count * 1e6}
+    return {"seconds": seconds, "cpu": cpu}
 
 
 def profile(send: Sender, count: int) -> None:
@@ -200,21 +205,24 @@ def profile(send: Sender, count: int) -> None:
 
 
 def main() -> None:
-    """Measure one client."""
+    """Measure one client as often as it is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument("port", type=int)
-    parser.add_argument("--messages", type=int, required=True)
-    parser.add_argument("--warm-up", type=int, required=True, help="messages sent before")
+    parser.add_argument("--warm-up", type=int, default=1, help="messages sent before")
     parser.add_argument("--size", type=int, default=3_000, help="bytes of a message")
-    parser.add_argument("--profile", action="store_true", help="say where the time goes")
+    parser.add_argument(
+        "--profile", type=int, metavar="MESSAGES", help="send these, and say where the time goes"
+    )
     options = parser.parse_args()
     with CLIENTS[options.client](options.port, message(options.size)) as send:
         send(options.warm_up)
         if options.profile:
-            profile(send, options.messages)
-        else:
-            print(json.dumps(measure(send, options.messages)))
+            profile(send, options.profile)
+            return
+        print(flush=True)
+        for line in sys.stdin:
+            print(json.dumps(measure(send, int(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 SBIN = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
 )
+RATE = "messages_per_second"
+CPU = "cpu_us_per_message"
 START_TIMEOUT = 10.0
 """Seconds that a server is given to listen."""
 STOP_TIMEOUT = 10.0
@@ -79,7 +81,7 @@ def smtp_sink() -> Iterator[int]:
     port = _free_port()
     user = ["-u", "root"] if os.geteuid() == 0 else []
     process = subprocess.Popen(
-        [program, "-c", *user, f"{HOST}:{port}", "100"],
+        [program, *user, f"{HOST}:{port}", "100"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -128,15 +130,95 @@ def worker(module: str, *args: object) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        raise ClientFailed(f"{' '.join(done.args)} ended with {done.returncode}:\n{done.stderr}")
+        raise _failure(done.args, done.stderr)
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
 
+class Client:
+    """A process of ours that is connected, and measures when it is asked to."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._answer()
+
+    def send(self, messages: int) -> dict[str, float]:
+        """Return the seconds that it took, by the clock and of CPU time."""
+        assert self._process.stdin is not None
+        # One that has ended says why in its answer.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{messages}\n")
+            self._process.stdin.flush()
+        measured: dict[str, float] = json.loads(self._answer())
+        return measured
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise _failure(self._process.args, self._process.communicate()[1])
+        return line
+
+
+@contextlib.contextmanager
+def client(name: str, port: int, warm_up: int) -> Iterator[Client]:
+    """Run a client of ``benchmarks.clients`` until the block ends.
+
+    Raises :class:`ClientFailed` when it ends with an error.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.clients", name, str(port), "--warm-up", str(warm_up)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Client(process)
+        _, error = process.communicate(timeout=STOP_TIMEOUT)
+        if process.returncode:
+            raise _failure(process.args, error)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def compete(
+    ports: dict[str, int], run: int, *, messages: int, at_once: int, warm_up: int
+) -> dict[str, dict[str, float]]:
+    """Let clients send ``messages`` each, ``at_once`` of them in turns; return their figures.
+
+    ``ports`` are those they send to, by the name of the client. All of them are connected
+    all the time; whatever else the machine does meets them alike.
+    """
+    spent = {name: {"seconds": 0.0, "cpu": 0.0} for name in ports}
+    with contextlib.ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(client(name, port, warm_up)) for name, port in ports.items()
+        }
+        sent = 0
+        while sent < messages:
+            count = min(at_once, messages - sent)
+            for name in in_turns(list(clients), run):
+                for key, seconds in clients[name].send(count).items():
+                    spent[name][key] += seconds
+            sent += count
+            run += 1
+    return {
+        name: {RATE: messages / times["seconds"], CPU: times["cpu"] / messages * 1e6}
+        for name, times in spent.items()
+    }
+
+
 def in_turns(names: list[str], run: int) -> list[str]:
-    """Return the names in another order in each run, so that none is always behind the same one."""
+    """Return the names in another order in each run, so that none is always the first."""
     start = run % len(names)
     return names[start:] + names[:start]
+
+
+def _failure(args: object, error: str) -> ClientFailed:
+    return ClientFailed(f"{args!r} ended:\n{error}")
 
 
 def _free_port() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from benchmarks.processes import ClientFailed, NotThere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 FEW_RUNS = 5
 """With fewer runs than this a median says little."""
@@ -40,6 +40,11 @@ class Report:
     def add(self, row: str, column: str, value: float) -> None:
         """Note a figure of one run."""
         self._figures.setdefault(row, {}).setdefault(column, []).append(value)
+
+    def add_all(self, row: str, figures: Mapping[str, float]) -> None:
+        """Note the figures of one run, by column."""
+        for column, value in figures.items():
+            self.add(row, column, value)
 
     def latest(self, row: str, column: str) -> float:
         """Return the figure of the run that is going on."""

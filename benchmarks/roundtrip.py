@@ -12,32 +12,34 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.processes import HOST, in_turns, server, smtp_sink, worker
+from benchmarks.processes import HOST, RATE, compete, server, smtp_sink
 from benchmarks.report import Report, arguments, main
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-CLIENTS = ["django_smtpx", "django_smtpx, BDAT", "smtplib"]
+CHUNKING = "django_smtpx, BDAT"
+CLIENTS = ["django_smtpx", CHUNKING, "smtplib"]
 WARM_UP = 2
 PROBES = 10
-RATE = "messages_per_second"
-CPU = "cpu_us_per_message"
 
 
 def measure(options: argparse.Namespace) -> Report:
     """Run all clients in turns."""
     report = Report("roundtrip", options)
-    count = ["--messages", options.messages, "--warm-up", WARM_UP]
     with _ports(options.rtt) as (sink, chunking):
         for run in range(options.runs):
             report.add("relay", "round_trip_ms", round_trip(sink))
-            for name in in_turns(CLIENTS, run):
-                port = chunking if name == "django_smtpx, BDAT" else sink
-                measured = worker("clients", name, port, *count)
-                report.add(name, RATE, measured[RATE])
-                report.add(name, CPU, measured[CPU])
+            measured = compete(
+                {name: chunking if name == CHUNKING else sink for name in CLIENTS},
+                run,
+                messages=options.messages,
+                at_once=options.messages,
+                warm_up=WARM_UP,
+            )
+            for name in CLIENTS:
+                report.add_all(name, measured[name])
             _compare(report)
     return report
 
@@ -71,7 +73,7 @@ def round_trip(port: int) -> float:
 def _compare(report: Report) -> None:
     theirs = report.latest("smtplib", RATE)
     pipelined = report.latest("django_smtpx", RATE)
-    chunked = report.latest("django_smtpx, BDAT", RATE)
+    chunked = report.latest(CHUNKING, RATE)
     report.goal("rate with PIPELINING, of smtplib's", pipelined / theirs, ">=", 3.8)
     report.goal("rate with CHUNKING, of smtplib's", chunked / theirs, ">=", 20)
 
