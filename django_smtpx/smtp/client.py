@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from django_smtpx.smtp import commands
+from django_smtpx.smtp import commands, sasl
 from django_smtpx.smtp.envelope import Envelope, Outcome, Result
 from django_smtpx.smtp.options import (
     Credential,
@@ -17,7 +17,7 @@ from django_smtpx.smtp.options import (
 from django_smtpx.smtp.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
 
@@ -33,7 +33,9 @@ class Client:
 
     The arguments are those of :class:`~django_smtpx.smtp.options.Options`.
     ``port`` defaults by ``security``: 465, 587, else 25. ``timeout`` and
-    ``eod_timeout`` are in seconds.
+    ``eod_timeout`` are in seconds. ``auth`` names SASL mechanisms, best first, or is "auto".
+    ``oauth_token``, instead of a password, is called for a bearer token. Raises ``ValueError`` for
+    arguments that contradict each other, and for a mechanism that is named and not installed.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class Client:
         security: Security | str = Security.AUTO,
         username: str | None = None,
         password: str | None = None,
+        oauth_token: Callable[[], str] | None = None,
         verify: bool = True,
         ca_file: str | None = None,
         ssl_keyfile: str | None = None,
         ssl_certfile: str | None = None,
-        auth: Sequence[str] = (),
+        auth: Sequence[str] | str = (),
         allow_plaintext_auth: bool = False,
         helo: str = "",
         source_address: str | None = None,
@@ -59,9 +62,8 @@ class Client:
         chunking_window: int = 1,
         transcript: Transcript = "failures",
     ) -> None:
-        credential = None
-        if username:
-            credential = Credential(username, password or "")
+        mechanisms = _mechanisms(auth)
+        credential = _credential(username, password, oauth_token, mechanisms)
         resolved, port = security_and_port(
             Security(security),
             port,
@@ -77,7 +79,7 @@ class Client:
             ssl_keyfile=ssl_keyfile,
             ssl_certfile=ssl_certfile,
             credential=credential,
-            auth=tuple(auth),
+            auth=mechanisms,
             allow_plaintext_auth=allow_plaintext_auth,
             helo=helo,
             source_address=source_address,
@@ -203,6 +205,31 @@ class _Queue:
         """Let wait what was taken by a session that ended before it could begin it."""
         self._waiting.extendleft(reversed(self._taken))
         self._taken.clear()
+
+
+def _mechanisms(auth: Sequence[str] | str) -> tuple[str, ...]:
+    if auth == "auto":
+        return ()
+    names = tuple(name.upper() for name in ((auth,) if isinstance(auth, str) else auth))
+    if not sasl.scram_installed() and not set(names).isdisjoint(sasl.SCRAM):
+        raise ValueError(f"auth names SCRAM, which is not installed: {sasl.INSTALL}")
+    return names
+
+
+def _credential(
+    username: str | None,
+    password: str | None,
+    token: Callable[[], str] | None,
+    mechanisms: Sequence[str],
+) -> Credential | None:
+    if token is not None:
+        if not callable(token):
+            raise ValueError("oauth_token must be a callable that returns a bearer token.")
+        if password or not username:
+            raise ValueError("oauth_token goes with a username, and without a password.")
+    if username or token is not None or sasl.EXTERNAL in mechanisms:
+        return Credential(username or "", password or "", token)
+    return None
 
 
 class _Slot:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 from django_smtpx.smtp import verdict
 from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
-from django_smtpx.smtp.events import Ended, HandshakeWanted, Opened
+from django_smtpx.smtp.events import Ended, HandshakeWanted, Opened, TokenWanted
+from django_smtpx.smtp.login import Login
 from django_smtpx.smtp.options import Security, local_helo_name
 from django_smtpx.smtp.protocol import Protocol as Dialogue
 from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
@@ -40,6 +41,7 @@ class Connection:
         self.options = options
         self.transport = transport
         self.protocol = Dialogue(options)
+        self.protocol.channel_bindings = transport.channel_bindings
         self.pump = Pump(options, self.protocol, transport, watch)
         self.opened_at = time.monotonic()
         self.closed = False
@@ -63,12 +65,32 @@ class Connection:
         """
         if not options.helo:
             options = dataclasses.replace(options, helo=local_helo_name())
+        login = Login(options)
+        try:
+            return cls._try(login, watch, first)
+        except SMTPError as error:
+            if not login.again:
+                raise
+            refused = error
+        try:
+            return cls._try(login, watch, first)
+        except SMTPError as error:
+            told = login.told(refused, error)
+            if told is error:
+                raise
+            raise told from error
+
+    @classmethod
+    def _try(cls, login: Login, watch: Watch | None, first: Envelope | None) -> Self:
+        options = login.options
         started = time.monotonic()
         connection: Self | None = None
         try:
             connection = cls(options, Transport.connect(options), watch or NO_WATCH)
-            connection._open()
+            connection._open(login)
         except SMTPError as error:
+            if connection is not None:
+                login.refused(connection.protocol, error)
             facts = connection.facts if connection else _nowhere(options, error)
             locate(error, facts)
             if options.transcript != "never":
@@ -113,7 +135,7 @@ class Connection:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, login: Login) -> None:
         protocol = self.protocol
         facts = self.facts
         self._note(f"connected to {facts['host']} [{facts['ip']}] port {facts['port']}")
@@ -124,6 +146,8 @@ class Connection:
             if isinstance(event, HandshakeWanted):
                 self._shake_hands("starttls", "STARTTLS")
                 protocol.tls_started()
+            elif isinstance(event, TokenWanted):
+                login.provide_token(protocol)
             elif isinstance(event, Ended):
                 self.end()
                 raise event.error

@@ -21,6 +21,13 @@ class HandshakeWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenWanted:
+    """The login needs a bearer token: call :meth:`Protocol.use_token`, or say that there is none
+    by :meth:`Protocol.refuse_token`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class ContentWanted:
     """The server awaits the content: call :meth:`Protocol.send_content`, or withdraw."""
 
@@ -41,4 +48,4 @@ class Ended:
     error: SMTPError
 
 
-Event = Opened | HandshakeWanted | ContentWanted | Finished | Ended
+Event = Opened | HandshakeWanted | TokenWanted | ContentWanted | Finished | Ended

@@ -1,17 +1,17 @@
-"""The opening of a dialogue: greeting, EHLO or HELO, STARTTLS, AUTH."""
+"""The opening of a dialogue: greeting, EHLO or HELO, STARTTLS; then the login."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, sasl, verdict
+from django_smtpx.smtp import commands, verdict
+from django_smtpx.smtp.authentication import Authentication
 from django_smtpx.smtp.capabilities import Capabilities
-from django_smtpx.smtp.dialogue import Dialogue, fields_of
-from django_smtpx.smtp.errors import AuthenticationError, ProtocolError, SMTPError, TLSError
+from django_smtpx.smtp.dialogue import fields_of
+from django_smtpx.smtp.errors import ProtocolError, TLSError
 from django_smtpx.smtp.events import HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
-from django_smtpx.smtp.redaction import REDACTED
 from django_smtpx.smtp.states import GREETING, State
 
 if TYPE_CHECKING:
@@ -22,19 +22,16 @@ if TYPE_CHECKING:
 _UNKNOWN_COMMAND = frozenset({500, 501, 502, 504})
 
 
-class Opening(Dialogue):
+class Opening(Authentication):
     """The steps from the first byte to a session that is ready for transactions."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._mechanism: sasl.Mechanism | None = None
-        self._cancelled = False
         self._handlers |= {
             GREETING: self._on_greeting,
             "EHLO": self._on_ehlo,
             "HELO": self._on_helo,
             "STARTTLS": self._on_starttls,
-            "AUTH": self._on_auth,
         }
 
     def tls_started(self) -> None:
@@ -100,54 +97,6 @@ class Opening(Dialogue):
         else:
             self._start_auth()
 
-    def _start_auth(self) -> None:
-        credential = self._options.credential
-        assert credential is not None
-        offered, allowed = self.capabilities.auth, self._options.auth
-        mechanism = sasl.choose(offered, allowed, credential)
-        if mechanism is None:
-            offers = f"offers only {' '.join(offered)}" if offered else "does not offer AUTH"
-            self._refuse_auth(
-                f"Credentials are configured, and the server {offers} "
-                f"(usable here: {' '.join(sasl.usable(allowed)) or 'nothing'})"
-            )
-            return
-        self._mechanism = mechanism
-        initial = mechanism.initial()
-        line = commands.auth(mechanism.name, initial)
-        shown = f"AUTH {mechanism.name}"
-        if initial is not None and len(line) > commands.INITIAL_RESPONSE_LIMIT:
-            line = commands.auth(mechanism.name)
-        elif initial is not None:
-            shown += f" {REDACTED}"
-        self._send("AUTH", line, shown=shown)
-
-    def _on_auth(self, reply: Reply, _: Transaction | None) -> None:
-        mechanism = self._mechanism
-        assert mechanism is not None
-        if self.state is State.AUTH:
-            response = mechanism.respond(reply.lines[0]) if not self._cancelled else None
-            if self._cancelled:
-                self.fail(self._out_of_step("AUTH", reply, None))
-            elif response is None:
-                self._cancelled = True
-                self._send("AUTH", commands.CANCEL)
-            else:
-                self._send("AUTH", commands.auth_response(response), shown=REDACTED)
-        elif reply.severity == 2:
-            self.authenticated = True
-            self._events.append(Opened())
-        else:
-            # No walk through the other mechanisms: a refused credential is refused.
-            error = self._refused("AUTH", reply)
-            if self._cancelled:
-                error.category, error.action, error.temporary = (
-                    verdict.AUTH_STUCK.category,
-                    verdict.AUTH_STUCK.action,
-                    verdict.AUTH_STUCK.temporary,
-                )
-            self._refuse_session(error)
-
     def _on_starttls(self, reply: Reply, _: Transaction | None) -> None:
         if self.state is not State.TLS:
             self._refuse_session(self._refused("STARTTLS", reply))
@@ -164,16 +113,3 @@ class Opening(Dialogue):
             )
         else:
             self._events.append(HandshakeWanted())
-
-    def _refuse_session(self, error: SMTPError) -> None:
-        """End the opening; the server is still in step and may be told QUIT."""
-        state = self.state
-        self.fail(error)
-        self.state = state
-
-    def _refuse_auth(self, message: str) -> None:
-        self._refuse_session(
-            AuthenticationError(
-                message, phase="auth", command="AUTH", **fields_of(verdict.UNUSABLE_AUTH)
-            )
-        )

@@ -6,7 +6,10 @@ import socket
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IMPLICIT_TLS_PORT = 465
 SUBMISSION_PORT = 587
@@ -28,10 +31,15 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name and its password; neither is part of the repr."""
+    """What to log in with: a user name, and its password or a source of bearer tokens.
+
+    Neither is part of the repr. ``token`` is called for each login by
+    OAUTHBEARER or XOAUTH2, and once more when the server refuses what it gave.
+    """
 
     username: str = field(repr=False)
-    password: str = field(repr=False)
+    password: str = field(default="", repr=False)
+    token: Callable[[], str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,50 +10,78 @@ from urllib.parse import quote, quote_plus
 from django_smtpx.smtp.reply import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django_smtpx.smtp.options import Credential
 
 REDACTED = "[redacted]"
 _SHORT = 6
+_PIECE = 12
+"""Characters of an encoded secret that tell it, where a server echoes no more of it."""
+_WORD = re.compile(rf"[A-Za-z0-9+/=._~%-]{{{_PIECE},}}")
 
 
 class Redactor:
-    """Takes one credential's secrets out of replies."""
+    """Takes the secrets of one login out of replies; more of them can be learned as they come."""
 
     def __init__(self, credential: Credential | None) -> None:
-        self._pattern = None if credential is None else _pattern(credential)
+        self._parts: list[str] = []
+        self._forms = ""
+        self._pattern: re.Pattern[str] | None = None
+        self._known: set[str] = set()
+        if credential is not None and credential.password:
+            self._know(credential.password, _messages(credential))
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Take these out, too: a bearer token, what was derived from a password."""
+        for secret in secrets:
+            if secret and secret not in self._known:
+                self._know(secret)
 
     def reply(self, reply: Reply) -> Reply:
         """Return ``reply``, or one without the secrets where it holds any."""
-        pattern = self._pattern
-        if pattern is None or not any(map(pattern.search, reply.lines)):
+        if self._pattern is None:
             return reply
-        return Reply(reply.code, tuple(pattern.sub(REDACTED, line) for line in reply.lines))
+        lines = tuple([self.text(line) for line in reply.lines])
+        return reply if lines == reply.lines else Reply(reply.code, lines)
 
     def text(self, text: str) -> str:
         """Return ``text`` without the secrets."""
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        if self._pattern is None:
+            return text
+        return _WORD.sub(self._piece, self._pattern.sub(REDACTED, text))
+
+    def _piece(self, match: re.Match[str]) -> str:
+        """Return what stands for a word that may be a part of a secret: cut off, or wrapped."""
+        word = match[0].strip("=.")
+        return REDACTED if len(word) >= _PIECE and word in self._forms else match[0]
+
+    def _know(self, secret: str, messages: Iterable[bytes] = ()) -> None:
+        self._known.add(secret)
+        raw = secret.encode("utf-8", "surrogatepass")
+        inside = {_aligned(raw, shift) for shift in range(3)}
+        whole = {
+            secret,
+            quote(secret, safe=""),
+            quote_plus(secret),
+            raw.hex(),
+            raw.hex().upper(),
+            _base64(raw),
+            *map(_base64, messages),
+        }
+        self._parts += [_bounded(text) for text in sorted(whole, key=len, reverse=True)]
+        self._parts += [
+            rf"{re.escape(text)}[A-Za-z0-9+/=]*" for text in inside if len(text) >= _SHORT
+        ]
+        self._forms += "\n".join(("", *whole, *inside))
+        self._pattern = re.compile("|".join(self._parts))
 
 
-def _pattern(credential: Credential) -> re.Pattern[str] | None:
-    password = credential.password
-    if not password:
-        return None
-    raw = password.encode("utf-8", "surrogatepass")
+def _messages(credential: Credential) -> tuple[bytes, ...]:
+    """Return what PLAIN says: a short password would not be found inside of it."""
+    raw = credential.password.encode("utf-8", "surrogatepass")
     name = credential.username.encode("utf-8", "surrogatepass")
-    whole = {
-        password,
-        quote(password, safe=""),
-        quote_plus(password),
-        raw.hex(),
-        raw.hex().upper(),
-        _base64(raw),
-        _base64(b"\0" + name + b"\0" + raw),
-        _base64(name + b"\0" + name + b"\0" + raw),
-    }
-    inside = {_aligned(raw, shift) for shift in range(3)}
-    parts = [_bounded(text) for text in sorted(whole, key=len, reverse=True)]
-    parts += [rf"{re.escape(text)}[A-Za-z0-9+/=]*" for text in inside if len(text) >= _SHORT]
-    return re.compile("|".join(parts))
+    return b"\0" + name + b"\0" + raw, name + b"\0" + name + b"\0" + raw
 
 
 def _base64(data: bytes) -> str:

@@ -12,6 +12,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from django_smtpx.smtp import tls, verdict
+from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
 
@@ -82,6 +83,11 @@ class Transport:
                 raise tls.handshake_timeout(options)
         self.tls = tls.describe(sock)
         self.verified_by = "pkix" if tls.verifies(options) else ""
+
+    def channel_bindings(self) -> dict[str, bytes]:
+        """Return the channel bindings of this connection by name, the best first (RFC 5929)."""
+        sock = self._socket
+        return bindings_of(sock) if isinstance(sock, ssl.SSLSocket) else {}
 
     def send(self, data: bytes | memoryview) -> int:
         """Hand as much of ``data`` to the network as it takes now; return how many bytes.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import TYPE_CHECKING
 
 from django_smtpx.testing.actions import code_of, data_of
+from django_smtpx.testing.auth import Exchange, Place
 from django_smtpx.testing.records import ReceivedSession
 from django_smtpx.testing.transaction import Transactions
 from django_smtpx.testing.wire import ConversationEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 _KEYWORD = re.compile(rb"250[ -]([A-Za-z0-9-]+)")
 
@@ -92,7 +91,7 @@ class Conversation(Transactions):
         if self._server.starttls and not self.tls:
             words.append("STARTTLS")
         if self._server.users is not None:
-            words.append("AUTH PLAIN LOGIN")
+            words.append(" ".join(("AUTH", *self._server.auth)))
         return words
 
     def _starttls(self, verb: str, arg: str) -> None:
@@ -107,37 +106,33 @@ class Conversation(Transactions):
 
     def _auth(self, verb: str, arg: str) -> None:
         mechanism, _, initial = arg.partition(" ")
-        steps = _MECHANISMS.get(mechanism.upper())
-        if self._server.users is None:
+        server = self._server
+        place = Place(
+            users=server.users or {},
+            offered=server.auth,
+            sock=self._wire.socket,
+            context=server.ssl_context,
+            known_bindings=server.channel_bindings,
+        )
+        exchange = Exchange(mechanism.upper(), place)
+        if server.users is None:
             default = self._text("503", "5.5.1", "AUTH is not offered")
         elif self.user:
             default = self._text("503", "5.5.1", "Already authenticated")
-        elif steps is None:
-            default = self._text("504", "5.5.4", "Unrecognized mechanism")
-        elif initial:
-            default = self._auth_done(mechanism, [initial])
         else:
-            default = "334 " + steps[0]
-        answers = [initial] if initial else []
+            default = self._step(exchange.begin(initial))
         code = self._do(verb, arg, default, [mechanism])
         while code == 334:
-            answers.append(self._wire.line())
-            default = self._auth_done(mechanism, answers)
-            code = self._do("(AUTH)", answers[-1], default, [mechanism])
+            answer = self._wire.line()
+            default = self._step(exchange.answer(answer))
+            code = self._do("(AUTH)", answer, default, [mechanism])
         if code == 235:
-            self.user = _credential(mechanism, answers)[0] or "?"
+            self.user = place.user or "?"
 
-    def _auth_done(self, mechanism: str, answers: list[str]) -> str:
-        steps = _MECHANISMS.get(mechanism.upper(), ("",))
-        if answers[-1] == "*":
-            return self._text("501", "5.7.0", "Cancelled")
-        if len(answers) < len(steps):
-            return "334 " + steps[len(answers)]
-        username, password = _credential(mechanism, answers)
-        users = self._server.users or {}
-        if username in users and users[username] == password:
-            return self._text("235", "2.7.0", "Authentication successful")
-        return self._text("535", "5.7.8", "Authentication credentials invalid")
+    def _step(self, reply: tuple[str, str, str]) -> str:
+        """Return a reply within AUTH; a challenge has no enhanced code (RFC 4954 section 6)."""
+        code, _, text = reply
+        return f"{code} {text}" if code == "334" else self._text(*reply)
 
     def _rset(self, verb: str, arg: str) -> None:
         if self._do(verb, arg, self._text("250", "2.0.0", "OK")) == 250:
@@ -172,25 +167,8 @@ _HANDLERS: dict[str, Callable[[Conversation, str, str], None]] = {
     "QUIT": Conversation._quit,
 }
 
-# What the server asks for, step by step, in base64.
-_MECHANISMS = {"PLAIN": ("",), "LOGIN": ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")}
-
 
 def _announced(reply: bytes) -> frozenset[str]:
     """Return the keywords, upper case, in a reply to EHLO; its first line has none."""
     matches = map(_KEYWORD.match, reply.splitlines()[1:])
     return frozenset(match[1].decode().upper() for match in matches if match)
-
-
-def _credential(mechanism: str, answers: Sequence[str]) -> tuple[str, str]:
-    """Return the user name and the password in the client's answers; "" for what is not there."""
-    try:
-        texts = [base64.b64decode(answer, validate=True).decode() for answer in answers]
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    if mechanism.upper() == "PLAIN" and texts:
-        parts = texts[0].split("\0")
-        return (parts[1], parts[2]) if len(parts) == 3 else ("", "")
-    if mechanism.upper() == "LOGIN" and len(texts) == 2:
-        return texts[0], texts[1]
-    return (texts[0] if texts else ""), ""

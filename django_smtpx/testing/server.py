@@ -9,6 +9,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Literal, Self
 
+from django_smtpx.testing.auth import AUTH, CHANNEL_BINDINGS
 from django_smtpx.testing.conversation import Conversation
 from django_smtpx.testing.script import Rules, Script, Steps
 
@@ -83,8 +84,11 @@ class ScriptedServer:
     offered, or, with ``tls="implicit"``, TLS spoken from the first byte.
     :func:`make_certificate` makes one. ``require_tls`` refuses MAIL in clear.
 
-    **AUTH.** ``users`` maps user names to passwords; PLAIN and LOGIN are then
-    offered, and with ``require_auth`` MAIL is refused without a login.
+    **AUTH.** ``users`` maps user names to passwords (or bearer tokens); PLAIN and
+    LOGIN are then offered, or those that ``auth`` names: CRAM-MD5, SCRAM-SHA-1, -256
+    and -512 with and without -PLUS (which need scramp), XOAUTH2, OAUTHBEARER and
+    EXTERNAL as well. ``channel_bindings`` are those that it knows. With
+    ``require_auth`` MAIL is refused without a login.
 
     **Records.** :attr:`messages`, :attr:`rejected`, :attr:`sessions`, and
     :meth:`wait_for`. With ``record=False`` messages are counted, not kept.
@@ -102,6 +106,8 @@ class ScriptedServer:
         require_tls: bool = False,
         users: Mapping[str, str] | None = None,
         require_auth: bool = False,
+        auth: Sequence[str] = AUTH,
+        channel_bindings: Sequence[str] = CHANNEL_BINDINGS,
         keywords: Sequence[str] = KEYWORDS,
         chunking: bool = False,
         binarymime: bool = False,
@@ -123,6 +129,8 @@ class ScriptedServer:
         self.require_tls = require_tls
         self.users = users
         self.require_auth = require_auth
+        self.auth = tuple(auth)
+        self.channel_bindings = tuple(channel_bindings)
         added = _added_keywords(chunking=chunking, binarymime=binarymime, limits=limits or {})
         self.keywords = (*keywords, *added)
         self.chunking = "CHUNKING" in self.keywords

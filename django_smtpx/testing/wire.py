@@ -59,6 +59,11 @@ class Wire:
         self._out: list[bytes] = []
         self._mid_content: MidContent | None = None
 
+    @property
+    def socket(self) -> socket.socket:
+        """The socket as it is now: after a handshake, that of TLS."""
+        return self._sock
+
     def line(self) -> str:
         """Return the next line, without its end."""
         start = 0

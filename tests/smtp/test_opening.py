@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from django_smtpx.smtp.errors import (
-    AuthenticationError,
     ProtocolError,
     ReplyError,
     ServerDisconnected,
@@ -22,7 +19,6 @@ from tests.smtp.talk import LOGIN, events, feed, flush, options
 
 SPLITS = pytest.mark.parametrize("split", ["whole", "bytes"])
 STARTTLS = b"250-mx\r\n250 STARTTLS\r\n"
-AUTH = b"250-mx\r\n250 AUTH LOGIN PLAIN\r\n"
 
 
 def begun(**changes) -> Protocol:
@@ -157,92 +153,6 @@ def test_starttls_refused():
     error = failure(protocol, ReplyError)
     assert (error.phase, error.code, error.action) == ("starttls", 454, "reconnect")
     assert protocol.can_quit
-
-
-@SPLITS
-def test_auth_plain(split):
-    """PLAIN is preferred, goes with its initial response, and is not in the record."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True)
-    blob = base64.b64encode(b"\0user\0pa55-word!")
-    assert feed(protocol, AUTH, split) == b"AUTH PLAIN " + blob + b"\r\n"
-    feed(protocol, b"235 welcome\r\n", split)
-    assert events(protocol) == [Opened()]
-    assert protocol.authenticated
-    assert blob.decode() not in str(protocol.entries)
-
-
-def test_auth_login():
-    """LOGIN answers two prompts, whatever they say."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True, auth=("LOGIN",))
-    assert feed(protocol, AUTH) == b"AUTH LOGIN\r\n"
-    assert feed(protocol, b"334 Your name?\r\n") == base64.b64encode(b"user") + b"\r\n"
-    assert feed(protocol, b"334\r\n") == base64.b64encode(b"pa55-word!") + b"\r\n"
-    feed(protocol, b"235 welcome\r\n")
-    assert events(protocol) == [Opened()]
-    assert "pa55" not in str(protocol.entries)
-
-
-def test_auth_refused():
-    """A refused credential is final: no other mechanism is tried, and echoes are redacted."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True)
-    feed(protocol, AUTH)
-    assert feed(protocol, b"535 5.7.8 pa55-word! is wrong\r\n") == b""
-    error = failure(protocol, AuthenticationError)
-    assert (error.phase, error.command, error.code) == ("auth", "AUTH", 535)
-    assert (error.enhanced_code, error.reply) == ("5.7.8", "[redacted] is wrong")
-    assert (error.category, error.action, error.temporary) == ("auth_failed", "hold", False)
-    assert protocol.can_quit
-
-
-def test_auth_cancelled():
-    """A server that asks for more than there is gets a star; that holds no mailer."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True)
-    feed(protocol, AUTH)
-    assert feed(protocol, b"334 \r\n").endswith(b"\r\n")
-    assert feed(protocol, b"334 \r\n") == b"*\r\n"
-    feed(protocol, b"501 cancelled\r\n")
-    error = failure(protocol, AuthenticationError)
-    assert (error.code, error.category, error.action) == (501, "auth_failed", "pause")
-
-
-def test_auth_endless():
-    """A server that goes on asking behind the star is out of step."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True)
-    feed(protocol, AUTH)
-    for _ in range(3):
-        feed(protocol, b"334 \r\n")
-    assert failure(protocol, ProtocolError).phase == "auth"
-
-
-def test_auth_long_initial_response():
-    """An initial response that makes the line too long goes on a line of its own."""
-    long = type(LOGIN)("user", "p" * 600)
-    protocol = begun(credential=long, allow_plaintext_auth=True)
-    assert feed(protocol, AUTH) == b"AUTH PLAIN\r\n"
-    assert len(feed(protocol, b"334 \r\n")) > 800
-
-
-@pytest.mark.parametrize(
-    ("hello", "text"),
-    [
-        (b"250 mx\r\n", "does not offer AUTH (usable here: PLAIN LOGIN)"),
-        (b"250-mx\r\n250 AUTH GSSAPI NTLM\r\n", "offers only GSSAPI NTLM"),
-    ],
-)
-def test_auth_not_offered(hello, text):
-    """Credentials without a usable offer are an error, never a session without them."""
-    protocol = begun(credential=LOGIN, allow_plaintext_auth=True)
-    assert feed(protocol, hello) == b""
-    error = failure(protocol, AuthenticationError)
-    assert text in str(error)
-    assert (error.phase, error.code, error.category) == ("auth", None, "auth_failed")
-
-
-def test_auth_in_clear():
-    """Credentials are not sent in clear unless that is allowed."""
-    protocol = begun(credential=LOGIN, security=Security.OPPORTUNISTIC)
-    assert feed(protocol, AUTH) == b""
-    assert "not encrypted" in str(failure(protocol, AuthenticationError))
 
 
 @pytest.mark.parametrize(
