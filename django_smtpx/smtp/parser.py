@@ -72,7 +72,8 @@ class ReplyReader:
         while True:
             end = self._buffer.find(b"\n", self._start)
             if end < 0:
-                if len(self._buffer) - self._start > LINE_LIMIT:
+                # Its end may have been cut: one byte more can be the CR.
+                if len(self._buffer) - self._start > LINE_LIMIT + 1:
                     raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
                 return None
             line = self._buffer[self._start : end].removesuffix(b"\r")
