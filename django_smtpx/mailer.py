@@ -52,6 +52,7 @@ class Mailer:
     retry: RetryPolicy = STANDARD_RETRY
     on_unknown: Literal["retry", "hold"] = "retry"
     redirect_to: tuple[str, ...] = ()
+    dsn: bool = False
     transcript: Literal["always", "failures", "never"] = "failures"
     max_connections: int = 4
     messages_per_connection: int = 100

@@ -106,6 +106,11 @@ class Message(models.Model):
     from_header = models.TextField(_("From"), blank=True)
     subject = models.TextField(_("subject"), blank=True)
     size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes on the wire."))
+    require_tls = models.BooleanField(
+        _("requires TLS"),
+        default=False,
+        help_text=_("Verified TLS all the way to the recipients (REQUIRETLS, RFC 8689)."),
+    )
     priority = models.IntegerField(_("priority"), default=0, help_text=_("Higher goes first."))
     send_at = models.DateTimeField(_("send at"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)

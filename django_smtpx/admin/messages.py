@@ -80,6 +80,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
                     "send_at",
                     "expires_at",
                     "idempotency_key",
+                    "require_tls",
                     "tags",
                     "metadata",
                 ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from django_smtpx.addresses import addr_spec, same_mailbox_key
 from django_smtpx.compose import content, wishes
@@ -30,6 +31,7 @@ class Composed:
     ``sender`` is "" for the null reverse path. ``recipients`` are bare
     addresses in their order, each once. ``content`` has CRLF line ends and no
     Bcc. ``mailer`` is the name that the message itself asks for, if it does.
+    ``uuid`` will be its row's, and names it to servers.
     """
 
     sender: str
@@ -46,6 +48,7 @@ class Composed:
     idempotency_key: str | None = None
     require_tls: bool = False
     mailer: str | None = None
+    uuid: UUID = field(default_factory=uuid4)
 
 
 def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Composed | None:
@@ -58,7 +61,7 @@ def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Compo
     if not given:
         return None
     intended = _once(addr_spec(address) for address in given)
-    asked = wishes.read(email_message, mode=mailer.mode, now=now)
+    asked = wishes.read(email_message, mailer, now=now)
     sender = _sender(email_message)
     redirected = intended if mailer.redirect_to else ()
     if redirected:

@@ -6,24 +6,29 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.utils.functional import Promise
 from django.utils.timezone import is_aware
+
+from django_smtpx.smtp.options import verifies
+
+if TYPE_CHECKING:
+    from django_smtpx.config import Mailer
 
 _PRIORITY_LIMIT = 2**31
 _KEY_LENGTH = 255
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
-def read(message: object, *, mode: str, now: datetime) -> dict[str, Any]:
+def read(message: object, mailer: Mailer, *, now: datetime) -> dict[str, Any]:
     """Return the wishes of ``message`` by the names that ``Composed`` has for them.
 
     Raises ``ValueError`` that names the attribute, its value and the mend.
     """
     send_at = _moment(message, "send_at")
     expires_at = _moment(message, "expires_at")
-    if send_at is not None and mode == "now":
+    if send_at is not None and mailer.mode == "now":
         _refuse(
             f"send_at is {send_at!r}, but this mailer delivers at once (mode='now'). "
             "Send through a mailer with mode='queue', or leave send_at out."
@@ -35,8 +40,8 @@ def read(message: object, *, mode: str, now: datetime) -> dict[str, Any]:
             f"send_at ({send_at!r}) is not before expires_at ({expires_at!r}). Nothing would ever "
             "be sent: set a later expires_at."
         )
-    _refuse_require_tls(message)
     return {
+        "require_tls": _require_tls(message, mailer),
         "priority": _priority(message),
         "send_at": send_at,
         "expires_at": expires_at,
@@ -140,15 +145,17 @@ def _mailer(message: object) -> str | None:
     return str(value)
 
 
-def _refuse_require_tls(message: object) -> None:
+def _require_tls(message: object, mailer: Mailer) -> bool:
     value = getattr(message, "require_tls", None)
     if value is not None and not isinstance(value, bool):
         _refuse(f"require_tls must be True or False, not {value!r}.")
-    if value:
+    if value and not any(verifies(options) for options in mailer.hosts):
         _refuse(
-            "require_tls=True is not supported yet by this version. Leave it out, "
-            "or use a mailer with security='starttls' or 'implicit'."
+            f"require_tls is True, but the mailer {mailer.name!r} verifies no certificate, and "
+            "nothing would ever be sent: set its security to 'starttls' or 'implicit', with "
+            "verify=True."
         )
+    return bool(value)
 
 
 def _storable(name: str, text: str) -> str:

@@ -38,6 +38,8 @@ _SESSION_KEYS = (
     "timeout",
     "eod_timeout",
     "pipelining",
+    "chunking",
+    "chunking_window",
 )
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
@@ -175,13 +177,7 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
 
 
 def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
-    asked = [
-        key
-        for key in ("rate", "oauth_token", "dkim", "dsn", "suppression", "chunking")
-        if given.get(key)
-    ]
-    if given.get("chunking_window", 1) != 1:
-        asked.append("chunking_window")
+    asked = [key for key in ("rate", "oauth_token", "dkim", "suppression") if given.get(key)]
     if given.get("transport") == "mx":
         asked.append("transport")
     for key in asked:

@@ -47,6 +47,7 @@ class Chunk:
         lease: Lease,
         pending: deque[Job],
         *,
+        envelope: Callable[[Job, bytes], Envelope],
         book: Callable[[Outcome, Job], list[Booking]],
         settle: Callable[[Sequence[Booking]], None],
         keep_alive: Callable[[], None],
@@ -59,6 +60,7 @@ class Chunk:
         self.sent = 0
         self._lease = lease
         self._pending = pending
+        self._envelope = envelope
         self._book = book
         self._settle = settle
         self._keep_alive = keep_alive
@@ -129,7 +131,7 @@ class Chunk:
             late = self.done and self._clock() - began > MAX_SECONDS
             if late or self._stop or self._given_back or not self._go_on():
                 return
-            yield job.envelope(self._contents[job.message])
+            yield self._envelope(job, self._contents[job.message])
 
     def in_doubt(self, job: Job) -> bool:
         """Say whether content of ``job``, which has no outcome on record, may have left."""

@@ -174,6 +174,7 @@ class Drain:
         return Chunk(
             lease,
             jobs,
+            envelope=lambda job, content: job.envelope(content, self.mailer),
             book=lambda outcome, job: self._book(lease, outcome, job),
             settle=lambda bookings: self._settle(lease, bookings),
             keep_alive=lambda: self._keep_alive(lease),

@@ -21,6 +21,7 @@ from django_smtpx.delivery.jobs import (
     book,
     book_failure,
     book_split,
+    dsn_of,
     holds_mailer,
 )
 from django_smtpx.delivery.sessions import limits_of, open_session
@@ -79,7 +80,7 @@ def deliver_now(mailer: Mailer, mail: Composed) -> tuple[Message, SMTPError | No
         if lease is None:
             return message, None
         return message, _send(mailer, mail.content, lease, rows)
-    exchange = _exchange(mailer, mail.sender, mail.recipients, mail.content, at=ledger.now())
+    exchange = _exchange(mailer, _envelope(mailer, mail), at=ledger.now())
     message, lease, rows = ledger.store_now(mailer.name, mail, lease_seconds())
     if lease is not None:
         _settle(mailer, lease, rows, exchange)
@@ -106,7 +107,8 @@ def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     recipients = ledger.resumable(message)
     if not recipients:
         return None
-    exchange = _exchange(mailer, message.envelope_sender, recipients, content, at=ledger.now())
+    envelope = _envelope_again(mailer, message, recipients, content)
+    exchange = _exchange(mailer, envelope, at=ledger.now())
     lease, rows = ledger.resume_now(message, lease_seconds())
     if rows:
         _settle(mailer, lease, rows, exchange)
@@ -114,11 +116,32 @@ def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
 
 
 def _send(mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row]) -> SMTPError | None:
-    recipients = tuple(row.recipient for row in rows)
-    sender = rows[0].envelope_sender
-    exchange = _exchange(mailer, sender, recipients, content, at=lease.now(), watch=_Watch(lease))
+    envelope = Job(tuple(rows)).envelope(content, mailer)
+    exchange = _exchange(mailer, envelope, at=lease.now(), watch=_Watch(lease))
     _settle(mailer, lease, rows, exchange)
     return exchange.error
+
+
+def _envelope(mailer: Mailer, mail: Composed) -> Envelope:
+    return Envelope(
+        mail.sender,
+        mail.recipients,
+        mail.content,
+        dsn=dsn_of(mailer, mail.sender, mail.uuid),
+        require_tls=mail.require_tls,
+    )
+
+
+def _envelope_again(
+    mailer: Mailer, message: Message, recipients: Sequence[str], content: bytes
+) -> Envelope:
+    return Envelope(
+        message.envelope_sender,
+        recipients,
+        content,
+        dsn=dsn_of(mailer, message.envelope_sender, message.uuid),
+        require_tls=message.require_tls,
+    )
 
 
 class _Watch:
@@ -143,26 +166,21 @@ class _Watch:
 
 
 def _exchange(
-    mailer: Mailer,
-    sender: str,
-    recipients: Sequence[str],
-    content: bytes,
-    *,
-    at: datetime,
-    watch: _Watch | None = None,
+    mailer: Mailer, envelope: Envelope, *, at: datetime, watch: _Watch | None = None
 ) -> Exchange:
     """Move the bytes; this writes nothing but, on commit, the mailer's state."""
     gate = pacing.gate(mailer, at) if mailer.name else pacing.Gate(True)
     if not gate.is_open:
         return Exchange(failures=(pacing.closed_error(mailer, gate),))
     exchange = Exchange()
+    recipients = envelope.recipients
     parts = deque(
         tuple(recipients[first : first + MAX_RECIPIENTS])
         for first in range(0, len(recipients), MAX_RECIPIENTS)
     )
     with _counted(mailer, at):
         while parts:
-            step = _transact(mailer, Envelope(sender, parts.popleft(), content), watch)
+            step = _transact(mailer, envelope.to(parts.popleft()), watch)
             exchange = Exchange(
                 exchange.outcomes + step.outcomes, exchange.failures + step.failures
             )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from django_smtpx.ledger import Booking, Row
 from django_smtpx.retry import decide, decide_now, parked
-from django_smtpx.smtp import Envelope, Result
+from django_smtpx.smtp import DSN, Envelope, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from django_smtpx.config import Mailer
     from django_smtpx.smtp import Outcome, SMTPError
@@ -35,15 +36,31 @@ class Job:
         """The message's primary key."""
         return self.rows[0].message
 
-    def envelope(self, content: bytes) -> Envelope:
+    def envelope(self, content: bytes, mailer: Mailer) -> Envelope:
         """Return the job as the wire knows it; its ``ident`` is the job."""
         first = self.rows[0]
-        recipients = tuple(row.recipient for row in self.rows)
-        return Envelope(first.envelope_sender, recipients, content, ident=self)
+        return Envelope(
+            first.envelope_sender,
+            tuple(row.recipient for row in self.rows),
+            content,
+            ident=self,
+            dsn=dsn_of(mailer, first.envelope_sender, first.uuid),
+            require_tls=first.require_tls,
+        )
 
     def tried_once_more(self) -> Job:
         """Return the job after an attempt of it was noted that changed nothing else."""
         return Job(tuple(row.tried_once_more() for row in self.rows))
+
+
+def dsn_of(mailer: Mailer, sender: str, uuid: UUID) -> DSN | None:
+    """Return what ``mailer`` asks servers to report about a message (RFC 3461).
+
+    Nobody would get a report about mail with the null reverse path.
+    """
+    if not (mailer.dsn and sender):
+        return None
+    return DSN(ret="HDRS", envid=str(uuid), notify=("SUCCESS", "FAILURE", "DELAY"))
 
 
 def jobs_of(rows: Iterable[Row]) -> list[Job]:

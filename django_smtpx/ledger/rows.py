@@ -15,6 +15,7 @@ from django_smtpx.retry import History
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from django.db.models import QuerySet
 
@@ -35,7 +36,9 @@ class Row:
     pk: int
     message: int
     recipient: str
+    uuid: UUID
     envelope_sender: str
+    require_tls: bool
     size: int
     mailer: str
     mode: str
@@ -66,7 +69,9 @@ ROW_FIELDS = (
     "pk",
     "message_id",
     "recipient",
+    "message__uuid",
     "message__envelope_sender",
+    "message__require_tls",
     "message__size",
     "mailer",
     "message__mode",

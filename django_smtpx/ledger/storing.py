@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from django.db import connections, transaction
 from django.utils import timezone
@@ -65,11 +64,12 @@ def find(mailer: str, key: str) -> Message | None:
 
 def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
     return Message(
-        uuid=uuid4(),
+        uuid=mail.uuid,
         mailer=mailer,
         mode=mode,
         message_id=mail.message_id[:_MESSAGE_ID_LENGTH],
         envelope_sender=mail.sender,
+        require_tls=mail.require_tls,
         from_header=mail.from_header,
         subject=mail.subject,
         size=len(mail.content),

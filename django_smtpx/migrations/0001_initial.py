@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ('from_header', models.TextField(blank=True, verbose_name='From')),
                 ('subject', models.TextField(blank=True, verbose_name='subject')),
                 ('size', models.PositiveBigIntegerField(help_text='Bytes on the wire.', verbose_name='size')),
+                ('require_tls', models.BooleanField(default=False, help_text='Verified TLS all the way to the recipients (REQUIRETLS, RFC 8689).', verbose_name='requires TLS')),
                 ('priority', models.IntegerField(default=0, help_text='Higher goes first.', verbose_name='priority')),
                 ('send_at', models.DateTimeField(blank=True, null=True, verbose_name='send at')),
                 ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires at')),

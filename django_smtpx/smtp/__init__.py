@@ -27,7 +27,7 @@ The story of one delivery, with the sections of RFC 5321 unless another is named
 from __future__ import annotations
 
 from django_smtpx.smtp.client import Client
-from django_smtpx.smtp.envelope import Envelope, Outcome, Result
+from django_smtpx.smtp.envelope import DSN, Envelope, Outcome, Result
 from django_smtpx.smtp.errors import (
     AuthenticationError,
     ConnectError,
@@ -48,6 +48,7 @@ from django_smtpx.smtp.errors import (
 from django_smtpx.smtp.reply import Reply
 
 __all__ = [
+    "DSN",
     "AuthenticationError",
     "Client",
     "ConnectError",

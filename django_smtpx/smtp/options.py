@@ -77,6 +77,20 @@ class Options:
     probe: bool = True
 
 
+def verifies(options: Options) -> bool:
+    """Whether the server must show a certificate that holds.
+
+    Opportunistic TLS does not ask for one (RFC 7435), unless it is there to protect a credential.
+    """
+    if options.security is Security.NONE:
+        return False
+    if options.security is Security.OPPORTUNISTIC:
+        return (
+            options.verify and options.credential is not None and not options.allow_plaintext_auth
+        )
+    return options.verify
+
+
 def resolve_security(
     security: Security, port: int, *, credentials: bool, allow_plaintext_auth: bool
 ) -> Security:

@@ -12,26 +12,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_smtpx.compose import wishes
+from django_smtpx.mailer import Mailer
+from django_smtpx.smtp.options import Options, Security
 from tests.compose.conftest import NOW
 
 HOUR = timedelta(hours=1)
 
 
-def read(*, mode="queue", **attributes):
+def server(security, *, verify=True):
+    """Return a server's options."""
+    return Options(host="mx.example", port=587, security=security, verify=verify)
+
+
+def read(*, mode="queue", security=Security.STARTTLS, **attributes):
     """Return the wishes of a message with some attributes."""
-    return wishes.read(SimpleNamespace(**attributes), mode=mode, now=NOW)
+    mailer = Mailer(name="default", hosts=(server(security),), mode=mode)
+    return wishes.read(SimpleNamespace(**attributes), mailer, now=NOW)
 
 
 NOTHING = {
     "priority": 0, "send_at": None, "expires_at": None, "tags": [], "metadata": {},
-    "idempotency_key": None, "mailer": None,
+    "idempotency_key": None, "mailer": None, "require_tls": False,
 }  # fmt: skip
 
 
 def test_no_wishes():
     """A message without attributes asks for nothing, and None is no wish."""
     assert read() == NOTHING
-    assert read(**{**dict.fromkeys(NOTHING), "require_tls": None}) == NOTHING
+    assert read(**dict.fromkeys(NOTHING)) == NOTHING
     assert read(require_tls=False, mode="now") == NOTHING
 
 
@@ -40,6 +48,7 @@ def test_all_wishes():
     wished = {
         "priority": -5, "send_at": NOW + HOUR, "expires_at": NOW + 2 * HOUR, "tags": ["a", "é"],
         "metadata": {"a": [1, 2.5, None, True, {"b": "c"}]}, "idempotency_key": "k" * 255, "mailer": "direct",
+        "require_tls": True,
     }  # fmt: skip
     assert read(**wished) == wished
 
@@ -65,7 +74,8 @@ def test_all_wishes():
         *[({"metadata": {"a": bad}}, "metadata") for bad in (b"", NOW, float("nan"), float("inf"), {"s"}, object(), "\0", "\ud800")],
         *[({"idempotency_key": bad}, "idempotency_key") for bad in ("", "k" * 256, 5, b"k", "k\0", "\ud800")],
         *[({"mailer": bad}, "mailer") for bad in ("", 5, b"direct")],
-        ({"require_tls": True}, "not supported yet"),
+        ({"require_tls": True, "security": Security.NONE}, "verifies no certificate"),
+        ({"require_tls": True, "security": Security.OPPORTUNISTIC}, "security to 'starttls'"),
         ({"require_tls": 1}, "require_tls must be"),
         ({"require_tls": "no"}, "require_tls must be"),
     ],
@@ -122,3 +132,16 @@ JSON = st.recursive(
 def test_all_json_objects_are_metadata(metadata):
     """Every JSON object comes through as it is."""
     assert read(metadata=metadata)["metadata"] == metadata
+
+
+def test_one_verified_host_is_enough_for_require_tls():
+    """Another host of the mailer may be able to take what one cannot."""
+    hosts = (server(Security.NONE), server(Security.STARTTLS, verify=False))
+    for more, able in [((), False), ((server(Security.IMPLICIT),), True)]:
+        mailer = Mailer(name="default", hosts=hosts + more)
+        if able:
+            wished = wishes.read(SimpleNamespace(require_tls=True), mailer, now=NOW)
+            assert wished["require_tls"]
+        else:
+            with pytest.raises(ValueError, match="verify=True"):
+                wishes.read(SimpleNamespace(require_tls=True), mailer, now=NOW)

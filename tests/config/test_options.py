@@ -36,6 +36,7 @@ def test_defaults():
     (host,) = one.hosts
     assert (host.host, host.port, host.security) == ("smtp.example.com", 25, "opportunistic")
     assert (host.verify, host.timeout, host.eod_timeout, host.pipelining) == (True, 60, 600, True)
+    assert (host.chunking, host.chunking_window) == (True, 1)
     assert (host.credential, host.auth, host.allow_plaintext_auth) == (None, (), False)
     assert (host.helo, host.source_address, host.ca_file, host.transcript) == (
         "", None, None, "failures",
@@ -79,6 +80,9 @@ def test_all_supported_options(tmp_path):
         helo="out.example.com",
         source_address="192.0.2.1",
         pipelining=False,
+        chunking=False,
+        chunking_window=16,
+        dsn=True,
         max_connections=1,
         messages_per_connection=2,
         connection_max_age=3,
@@ -99,6 +103,7 @@ def test_all_supported_options(tmp_path):
     assert (host.auth, host.allow_plaintext_auth) == (("LOGIN", "PLAIN"), True)
     assert (host.helo, host.source_address) == ("out.example.com", "192.0.2.1")
     assert (host.pipelining, host.transcript) == (False, "never")
+    assert (host.chunking, host.chunking_window) == (False, 16)
     assert (one.mode, one.fail_silently, one.on_unknown) == ("now", True, "hold")
     assert (one.max_connections, one.messages_per_connection) == (1, 2)
     assert (one.connection_max_age, one.idle_timeout) == (3, 0)
@@ -197,10 +202,7 @@ def test_credentials_that_may_go_there(options):
         {"rate": "14/s"},
         {"oauth_token": "site.token"},
         {"dkim": [{"domain": "example.com", "selector": "s", "private_key": "k"}]},
-        {"dsn": True},
         {"suppression": True},
-        {"chunking": True},
-        {"chunking_window": 2},
         {"transport": "mx", "host": None},
         {"auth": ["CRAM-MD5", "PLAIN"]},
         {"auth": "EXTERNAL"},
@@ -215,7 +217,7 @@ def test_not_supported_yet(options):
 
 def test_off_is_supported():
     """An option whose machinery is missing may be set to the value that means off."""
-    off = {"dsn": False, "suppression": False, "chunking": False, "chunking_window": 1, "dkim": []}
+    off = {"dsn": False, "suppression": False, "dkim": []}
     assert mailer(transport="smtp", auth="auto", **off) == mailer()
 
 

@@ -11,9 +11,12 @@ from django_smtpx import ledger
 from django_smtpx.delivery import chunk as chunk_module
 from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.delivery.jobs import jobs_of
+from django_smtpx.mailer import Mailer
 from django_smtpx.models import Content, Delivery
 from django_smtpx.smtp import Outcome
 from tests.factories import booking, claimed, result, statuses, stored
+
+MAILER = Mailer(name="default", hosts=())
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +46,7 @@ def make(count=3, **changes):
     lease, rows = claimed()
     pending = deque(jobs_of(rows))
     calls = {
+        "envelope": lambda job, content: job.envelope(content, MAILER),
         "book": lambda outcome, job: [booking(row) for row in job.rows],
         "settle": lambda bookings: ledger.settle(lease, bookings),
         "keep_alive": lambda: None,
@@ -136,7 +140,7 @@ def test_content_that_may_have_left_is_in_doubt():
     chunk.mark()
     job = pending[0]
     assert not chunk.in_doubt(job)
-    assert chunk.may_send(job.envelope(b"x"))
+    assert chunk.may_send(job.envelope(b"x", MAILER))
     assert chunk.in_doubt(job)
     chunk.send(Session())
     assert not chunk.in_doubt(job)

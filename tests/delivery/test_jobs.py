@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -17,7 +19,7 @@ from django_smtpx.delivery.jobs import (
 )
 from django_smtpx.ledger import Row
 from django_smtpx.mailer import Mailer
-from django_smtpx.smtp import ConnectError, Outcome
+from django_smtpx.smtp import DSN, ConnectError, Outcome
 from tests.factories import result
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -25,13 +27,15 @@ MAILER = Mailer(name="default", hosts=())
 UNREACHABLE = ConnectError("Connection refused", host="mx", ip="192.0.2.1", category="unreachable")
 
 
-def row(pk, message=1, mode="queue"):
+def row(pk, message=1, mode="queue", sender="from@example.com", *, require_tls=False):
     """Return a claimed row."""
     return Row(
         pk=pk,
         message=message,
         recipient=f"{pk}@example.com",
-        envelope_sender="from@example.com",
+        uuid=UUID(int=message),
+        envelope_sender=sender,
+        require_tls=require_tls,
         size=10,
         mailer="default",
         mode=mode,
@@ -53,6 +57,25 @@ def test_recipients_of_a_message_share_a_transaction():
     assert [r.pk for r in rows_of_jobs(jobs)] == [1, 2, 3]
 
 
+def test_status_notifications_are_asked_for_under_the_uuid():
+    """A mailer with dsn asks for every report, under the message's UUID; and none but that does."""
+    asking = replace(MAILER, dsn=True)
+    (job,) = jobs_of([row(1, message=7)])
+    assert job.envelope(b"", MAILER).dsn is None
+    wanted = DSN(ret="HDRS", envid=str(UUID(int=7)), notify=("SUCCESS", "FAILURE", "DELAY"))
+    assert job.envelope(b"", asking).dsn == wanted
+    (bounce,) = jobs_of([row(1, sender="")])
+    assert bounce.envelope(b"", asking).dsn is None, "there is nobody to report to"
+
+
+def test_required_tls_reaches_the_wire():
+    """What the message asked for when it was sent is asked of the server."""
+    (job,) = jobs_of([row(1, require_tls=True)])
+    assert job.envelope(b"", MAILER).require_tls
+    (job,) = jobs_of([row(1)])
+    assert not job.envelope(b"", MAILER).require_tls
+
+
 def test_no_more_recipients_than_every_server_must_take():
     """A message to many people goes in several transactions."""
     jobs = jobs_of([row(n) for n in range(250)])
@@ -62,7 +85,7 @@ def test_no_more_recipients_than_every_server_must_take():
 def test_an_envelope_is_its_job():
     """The envelope carries the job, so that its outcome finds the rows again."""
     job = Job((row(1), row(2)))
-    envelope = job.envelope(b"content")
+    envelope = job.envelope(b"content", MAILER)
     assert envelope.recipients == ("1@example.com", "2@example.com")
     assert envelope.sender == "from@example.com"
     assert envelope.ident is job
@@ -72,7 +95,10 @@ def test_each_recipient_is_decided_about():
     """One outcome per row, in order."""
     job = Job((row(1), row(2)))
     outcome = Outcome(
-        job.envelope(b"x"), (result("1@example.com"), result("2@example.com", "failed")), 0.5, "T"
+        job.envelope(b"x", MAILER),
+        (result("1@example.com"), result("2@example.com", "failed")),
+        0.5,
+        "T",
     )
     first, second = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)
     assert (first.decision.status, first.transcript, first.duration) == ("sent", "", 0.5)
@@ -82,7 +108,7 @@ def test_each_recipient_is_decided_about():
 def test_in_now_mode_a_deferral_is_the_end():
     """Nothing of now mode is tried again."""
     job = Job((row(1, mode="now"),))
-    outcome = Outcome(job.envelope(b"x"), (result("1@example.com", "deferred"),))
+    outcome = Outcome(job.envelope(b"x", MAILER), (result("1@example.com", "deferred"),))
     (only,) = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)
     assert (only.decision.status, only.decision.next_attempt_at) == ("failed", None)
 
@@ -136,7 +162,7 @@ def test_split_only_where_someone_was_accepted(accepted):
     job = Job((row(1), row(2)))
     split = {"outcome": "deferred", "category": "too_many_recipients", "action": "split"}
     first = result("1@example.com") if accepted else result("1@example.com", **split)
-    outcome = Outcome(job.envelope(b"x"), (first, result("2@example.com", **split)))
+    outcome = Outcome(job.envelope(b"x", MAILER), (first, result("2@example.com", **split)))
     second = book(outcome, job, MAILER, now=NOW, rand=lambda: 0.5)[1]
     assert (second.decision.next_attempt_at == NOW) is accepted
     assert second.decision.step == (0 if accepted else 1)
