@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
 
-_UNASKED = "The server said something that it was not asked for"
-
 
 class Dialogue:
     """One dialogue with one server, from the greeting to QUIT.
@@ -90,9 +88,6 @@ class Dialogue:
                     self._look_for_tls()
                     return
                 self.replies += 1
-                if self._owed[0][2] >= self.sent_total and reply.code != SERVICE_NOT_AVAILABLE:
-                    # It cannot be about a command of which no byte has left.
-                    raise ProtocolError(_UNASKED)
                 self._on_reply(reply)
             self._refuse_stray()
         except ProtocolError as error:
@@ -247,12 +242,16 @@ class Dialogue:
     def _on_reply(self, reply: Reply) -> None:
         if self._redacts:
             reply = self._redactor.reply(reply)
-        command, transaction, _ = self._owed.popleft()
+        command, transaction, place = self._owed.popleft()
         entries = self.entries if transaction is None else transaction.entries
         entries.append((self._now, "S:", reply))
         code = reply.code
         if code == SERVICE_NOT_AVAILABLE and command != "QUIT":
             self.fail(self._refused(command, reply, transaction))
+            return
+        if place >= self.sent_total:
+            # It cannot be about a command of which no byte has left.
+            self.fail(self._out_of_step(command, reply, transaction))
             return
         try:
             self.state = TRANSITIONS[command][self.state][code // 100]
@@ -320,7 +319,7 @@ class Dialogue:
             reply = self._redactor.reply(reply)
             self.fail(refused(ReplyError, "mail", "", reply))
         else:
-            self._garbage(_UNASKED, b"")
+            self._garbage("The server said something that it was not asked for", b"")
 
     def _broken(self, cls: type[SMTPError], message: str) -> SMTPError:
         """Return the error of the command whose reply is owed next."""
