@@ -63,6 +63,9 @@ def half_credentials(name: str) -> list[tuple[str, str]]:
     source = current().sources[name]
     pairs = (("username", "password"), ("password", "username"))
     options = source.options or Redacted()
+    if any(host.credential for host in current().mailers[name].hosts):
+        # It logs in all the same: with a bearer token, or a certificate.
+        return []
     return [
         (source.labels.get(one, one), source.labels.get(other, other))
         for one, other in pairs

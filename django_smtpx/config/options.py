@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.config import values
+from django_smtpx.config import logins, values
 from django_smtpx.config.values import BadOption
 from django_smtpx.mailer import Mailer
 from django_smtpx.smtp.options import (
     IMPLICIT_TLS_PORT,
-    Credential,
     Options,
     Security,
     security_and_port,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MX_ONLY = ("resolver", "mx_port", "mta_sts", "dane")
-_SUPPORTED_AUTH = ("PLAIN", "LOGIN")
 _MAILER_KEYS = tuple(field.name for field in fields(Mailer) if field.name not in ("name", "hosts"))
 _SESSION_KEYS = (
     "verify",
@@ -60,7 +58,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "verify": values.boolean,
     "ca_file": values.existing_file,
     "auth": values.mechanisms,
-    "oauth_token": values.text,
+    "oauth_token": values.dotted_path,
     "allow_plaintext_auth": values.boolean,
     "helo": values.helo,
     "source_address": values.ip_address,
@@ -98,18 +96,18 @@ def parse(name: str, options: Mapping[str, Any], labels: Mapping[str, str] | Non
     given = _read(options, label)
     _refuse_contradictions(given, label)
     _refuse_unsupported(given, label)
+    logins.refuse_contradictions(given, label)
     if "host" not in given:
         raise BadOption(f"{label['host']} must be given: the server to submit mail to.")
     security, port = _security_and_port(given, label)
-    credential = _credential(given)
-    _refuse_unusable_credential(given, credential, security, label)
+    logins.refuse_unusable(given, security, label)
     shared = {key: given[key] for key in _SESSION_KEYS if key in given}
     hosts = tuple(
         Options(
             host=host,
             port=port,
             security=security,
-            credential=credential,
+            credential=logins.credential(given),
             transcript=given.get("transcript", "failures"),
             **shared,
         )
@@ -161,7 +159,15 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
             "a client key needs its certificate."
         )
     if given.get("transport", "smtp") == "mx":
-        for key in ("host", "port", "username", "password", "use_tls", "use_ssl"):
+        for key in (
+            "host",
+            "port",
+            "username",
+            "password",
+            "oauth_token",
+            "use_tls",
+            "use_ssl",
+        ):
             if given.get(key):
                 raise BadOption(
                     f"{label[key]} contradicts transport='mx', which finds the servers in the DNS "
@@ -177,20 +183,14 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
 
 
 def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
-    asked = [key for key in ("rate", "oauth_token", "dkim", "suppression") if given.get(key)]
+    asked = [key for key in ("rate", "dkim", "suppression") if given.get(key)]
     if given.get("transport") == "mx":
         asked.append("transport")
     for key in asked:
-        shown = "" if key in ("oauth_token", "dkim") else f"={given[key]!r}"
+        shown = "" if key == "dkim" else f"={given[key]!r}"
         raise BadOption(
             f"{label[key]}: {key}{shown} is not supported yet by this version. Remove it."
         )
-    for name in given.get("auth", ()):
-        if name not in _SUPPORTED_AUTH:
-            raise BadOption(
-                f"{label['auth']} names {name!r}, which is not supported yet by this version. "
-                f"Name {' or '.join(_SUPPORTED_AUTH)}, or leave it out."
-            )
 
 
 def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Security, int]:
@@ -202,7 +202,7 @@ def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Securi
     resolved, port = security_and_port(
         security,
         given.get("port") or None,
-        credentials=_credential(given) is not None,
+        credentials=logins.credential(given) is not None,
         allow_plaintext_auth=given.get("allow_plaintext_auth", False),
     )
     if port == IMPLICIT_TLS_PORT and security in (Security.STARTTLS, Security.OPPORTUNISTIC):
@@ -212,29 +212,3 @@ def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Securi
             "for STARTTLS. Set security='implicit' (or use_ssl=True), or port 587."
         )
     return resolved, port
-
-
-def _credential(given: Mapping[str, Any]) -> Credential | None:
-    """As with Django, nobody logs in unless there is both a name and a password."""
-    username, password = given.get("username"), given.get("password")
-    return Credential(username, password) if username and password else None
-
-
-def _refuse_unusable_credential(
-    given: Mapping[str, Any], credential: Credential | None, security: Security, label: _Labels
-) -> None:
-    """A credential that this configuration would never send is a mistake best told now."""
-    if credential is None or given.get("allow_plaintext_auth"):
-        return
-    if security is Security.NONE:
-        raise BadOption(
-            f"{label['username']} is set, but {label['security']} is 'none', and credentials are "
-            "never sent in clear. Set security='starttls' or 'implicit', or (for a server on this "
-            "machine) allow_plaintext_auth=True."
-        )
-    if security is Security.OPPORTUNISTIC and given.get("verify", True):
-        raise BadOption(
-            f"{label['username']} is set, but {label['security']} is 'opportunistic', which "
-            "verifies no certificate, and credentials are sent over verified TLS only. Set "
-            "security='starttls' or 'implicit'."
-        )

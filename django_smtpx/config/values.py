@@ -16,29 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from django_smtpx.addresses import a_labels, addr_spec
 from django_smtpx.mailer import STANDARD_RETRY, RetryPolicy
+from django_smtpx.smtp.sasl import MECHANISMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-MECHANISMS = (
-    "SCRAM-SHA-512-PLUS",
-    "SCRAM-SHA-256-PLUS",
-    "SCRAM-SHA-1-PLUS",
-    "SCRAM-SHA-512",
-    "SCRAM-SHA-256",
-    "SCRAM-SHA-1",
-    "CRAM-MD5",
-    "PLAIN",
-    "LOGIN",
-    "OAUTHBEARER",
-    "XOAUTH2",
-    "EXTERNAL",
-)
 LONGEST = 10 * 365 * 86400.0
 """Seconds: more than anybody waits, and little enough to add to any date."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0<>]")
+_PATH = re.compile(r"[^\W\d]\w{0,63}(?:\.[^\W\d]\w{0,63})+")
 _RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
 _DKIM_KEYS = ("domain", "selector", "private_key", "private_key_file")
 
@@ -116,6 +104,19 @@ def secret(key: str, value: Any) -> str:
         raise BadOption(f"{key} must be a string, not {type(value).__name__}.")
     if "\0" in value:
         raise BadOption(f"{key} must not hold a NUL character.")
+    return str(value)
+
+
+def dotted_path(key: str, value: Any) -> str:
+    """The dotted path of something to import later.
+
+    No message shows it: somebody may have put here what the path is meant to lead to.
+    """
+    if not isinstance(value, str) or len(value) > 250 or _PATH.fullmatch(value) is None:
+        raise BadOption(
+            f"{key} must be the dotted path of a callable that returns a bearer token, such as "
+            "'site.mail.token' (what is set is not shown here: it could be a token)."
+        )
     return str(value)
 
 
