@@ -51,8 +51,11 @@ class Opening(Authentication):
     def _on_ehlo(self, reply: Reply, _: Transaction | None) -> None:
         options = self._options
         if self.state is State.READY:
-            self.capabilities = Capabilities.from_reply(reply)
-            self._go_on()
+            # The true answer may be what comes behind it: nothing is concluded from this one then.
+            self._refuse_stray()
+            if self.failure is None:
+                self.capabilities = Capabilities.from_reply(reply)
+                self._go_on()
         elif (
             reply.code in _UNKNOWN_COMMAND
             and options.credential is None
