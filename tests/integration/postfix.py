@@ -76,7 +76,7 @@ smtpd_sasl_path = private/auth
 smtpd_sasl_auth_enable = yes
 smtpd_tls_auth_only = yes
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
-smtpd_recipient_restrictions =
+smtpd_recipient_restrictions = check_recipient_access inline:{{nobody@example.org=REJECT}}
 smtpd_tls_chain_files = {root}/tls/server.pem
 smtpd_tls_session_cache_database =
 smtpd_tls_loglevel = 1
