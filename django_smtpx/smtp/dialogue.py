@@ -21,7 +21,7 @@ from django_smtpx.smtp.events import Ended, Event, Finished
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.redaction import Redactor
-from django_smtpx.smtp.states import GREETING, PHASES, TRANSITIONS, State, verb
+from django_smtpx.smtp.states import GREETING, LAST_CHUNK, PHASES, TRANSITIONS, State, verb
 from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused
 
 if TYPE_CHECKING:
@@ -315,8 +315,18 @@ class Dialogue:
         if self.over or self.state is State.TLS or not self._reader.trailing.strip(b"\r\n"):
             return
         reply = self._reader.next_reply()
-        if reply is not None and reply.code == SERVICE_NOT_AVAILABLE:
-            reply = self._redactor.reply(reply)
+        if reply is None:
+            self._garbage("The server said something that it was not asked for", b"")
+            return
+        reply = self._redactor.reply(reply)
+        goodbye = reply.code == SERVICE_NOT_AVAILABLE
+        if self._current:
+            # One reply too many to a group, wherever in it that was.
+            transaction = self._current[0]
+            command = LAST_CHUNK if transaction.chunked else "DATA"
+            judge = self._refused if goodbye else self._out_of_step
+            self.fail(judge(command, reply, transaction))
+        elif goodbye:
             self.fail(refused(ReplyError, "mail", "", reply))
         else:
             self._garbage("The server said something that it was not asked for", b"")

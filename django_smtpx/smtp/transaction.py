@@ -9,6 +9,7 @@ from django_smtpx.smtp import verdict
 from django_smtpx.smtp.envelope import Result
 from django_smtpx.smtp.errors import (
     DataRefused,
+    ProtocolError,
     RecipientsRefused,
     ReplyError,
     SenderRefused,
@@ -186,12 +187,25 @@ class Transaction:
         disconnected: bool,
     ) -> Result:
         reply = self.rcpt_replies[index] if index < len(self.rcpt_replies) else None
-        if reply is not None and reply.severity != 2:
+        if reply is not None and reply.severity != 2 and not self._out_of_step:
             return _failed(
                 name, self._refused("rcpt", "RCPT", reply, facts, disconnected=disconnected), facts
             )
         assert shared is not None, "a recipient that was accepted has an end"
         return _failed(name, shared, facts)
+
+    @property
+    def _out_of_step(self) -> bool:
+        """Whether a reply too many, or too few, came before the content.
+
+        Then nobody can say which of the replies before it was whose, and none is believed.
+        """
+        error = self.failure
+        return (
+            isinstance(error, ProtocolError)
+            and error.code is not None
+            and error.content_sent == "no"
+        )
 
     def _refused(
         self, phase: Phase, command: str, reply: Reply, facts: Facts, *, disconnected: bool
