@@ -13,7 +13,7 @@ from django_smtpx.smtp import commands
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, TLSError
 from django_smtpx.smtp.events import Ended
-from django_smtpx.smtp.states import CONTENT, LAST_CHUNK
+from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK
 from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DRAIN_TIMEOUT = 5.0
 WRITE_BLOCK = 65_536
 """Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
 
-_LAST_WORDS = (CONTENT, LAST_CHUNK)
+_LAST_WORDS = (CONTENT, CHUNK, LAST_CHUNK)
 
 
 class Pump:
