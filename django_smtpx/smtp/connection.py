@@ -7,11 +7,12 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Self
 
-from django_smtpx.smtp import verdict
+from django_smtpx.smtp import tls, verdict
 from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
 from django_smtpx.smtp.events import Ended, HandshakeWanted, Opened, TokenWanted
 from django_smtpx.smtp.login import Login
 from django_smtpx.smtp.options import Security, local_helo_name
+from django_smtpx.smtp.patience import Patience
 from django_smtpx.smtp.protocol import Protocol as Dialogue
 from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
 from django_smtpx.smtp.transaction import locate, unsent
@@ -60,8 +61,11 @@ class Connection:
     ) -> Self:
         """Resolve, connect, be greeted, say EHLO, start TLS, log in.
 
-        Raises :class:`SMTPError`, with its place and the transcript; its ``results`` are those of
-        the recipients of ``first``, the envelope that the connection is for.
+        A login whose first refusal was none of the credential is tried once more, on a connection
+        of its own. ``watch`` is told of long waits. Each connection takes ``4 * options.timeout``
+        seconds at most, beside what the system's resolver takes. Raises :class:`SMTPError`, with
+        its place and the transcript; its ``results`` are those of the recipients of ``first``, the
+        envelope that the connection is for.
         """
         if not options.helo:
             options = dataclasses.replace(options, helo=local_helo_name())
@@ -86,8 +90,13 @@ class Connection:
         started = time.monotonic()
         connection: Self | None = None
         try:
-            connection = cls(options, Transport.connect(options), watch or NO_WATCH)
-            connection._open(login)
+            if options.security is not Security.NONE:
+                # A file that cannot be used is told before anybody is connected to.
+                tls.context_for(options)
+            patience = Patience(options, watch or NO_WATCH)
+            connection = cls(options, Transport.connect(options, patience), patience)
+            connection._open(login, patience)
+            connection.pump.watch = watch or NO_WATCH
         except SMTPError as error:
             if connection is not None:
                 login.refused(connection.protocol, error)
@@ -135,39 +144,52 @@ class Connection:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    def _open(self, login: Login) -> None:
+    def _open(self, login: Login, patience: Patience) -> None:
         protocol = self.protocol
+        patience.connected(self.transport, protocol)
         facts = self.facts
         self._note(f"connected to {facts['host']} [{facts['ip']}] port {facts['port']}")
         if self.options.security is Security.IMPLICIT:
-            self._shake_hands("connect", "")
+            self._shake_hands(patience, "connect", "")
         while True:
             event = self.pump.event()
             if isinstance(event, HandshakeWanted):
-                self._shake_hands("starttls", "STARTTLS")
+                self._shake_hands(patience, "starttls", "STARTTLS")
                 protocol.tls_started()
             elif isinstance(event, TokenWanted):
                 login.provide_token(protocol)
             elif isinstance(event, Ended):
                 self.end()
-                raise event.error
+                raise self._explained(patience, event.error)
             elif isinstance(event, Opened) and protocol.failure is None:
                 break
         self.opening, protocol.entries = protocol.entries, []
 
-    def _shake_hands(self, phase: Phase, command: str) -> None:
-        transport = self.transport
+    def _shake_hands(self, patience: Patience, phase: Phase, command: str) -> None:
+        transport, options = self.transport, self.options
         try:
-            transport.start_tls(self.options, implicit=phase == "connect")
-        except TLSError as error:
-            error.phase, error.command = phase, command
-            if self.options.security is Security.OPPORTUNISTIC:
-                error.action = verdict.TLS_RECONNECT.action
-            self._note(str(error))
-            raise
+            transport.start_tls(
+                options,
+                implicit=phase == "connect",
+                limit=min(options.timeout, patience.left),
+                watch=patience,
+            )
+        except TLSError as failure:
+            failure.phase, failure.command = phase, command
+            if options.security is Security.OPPORTUNISTIC:
+                failure.action = verdict.TLS_RECONNECT.action
+            self._note(str(failure))
+            raise self._explained(patience, failure) from failure.__cause__
         self.facts["tls"] = transport.tls
         self.facts["tls_verified_by"] = transport.verified_by
         self._note(f"{transport.tls}, verified by {transport.verified_by or 'nothing'}")
+
+    def _explained(self, patience: Patience, error: SMTPError) -> SMTPError:
+        """Return ``error``, or the wrong mode of TLS that it comes from."""
+        explained = patience.explain(error)
+        if explained is not error:
+            self._note(str(explained))
+        return explained
 
     def _note(self, text: str) -> None:
         self.protocol.entries.append((time.monotonic(), "-", text))

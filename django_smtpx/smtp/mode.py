@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
 
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")
+_TLS_RECORD_TYPE = (b"\x15", b"\x16")
 _REPLY = re.compile(rb"[2-5](?:[0-9](?:[0-9](?:[ \r\n-].*)?)?)?", re.DOTALL)
 
 
 def is_tls(data: bytes) -> bool:
     """Whether ``data`` begins as a TLS handshake or alert does."""
-    return data.startswith(_TLS_RECORD)
+    return data.startswith(_TLS_RECORD) or data in _TLS_RECORD_TYPE
 
 
 def is_reply(data: bytes) -> bool:

@@ -1,13 +1,16 @@
-"""TLS contexts: made once per set of options, because making one costs more than a handshake."""
+"""TLS contexts, made once per set of options because making one costs more than a handshake; and
+what it means when TLS fails.
+"""
 
 from __future__ import annotations
 
 import ssl
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from django_smtpx.smtp import verdict
-from django_smtpx.smtp.errors import TLSError, TLSModeMismatch
+from django_smtpx.smtp import certificates, mode, verdict
+from django_smtpx.smtp.errors import TLSError
 from django_smtpx.smtp.options import Security
 
 if TYPE_CHECKING:
@@ -24,6 +27,39 @@ _NOT_TLS = frozenset(
         "UNKNOWN_PROTOCOL",
     }
 )
+_TOO_OLD = frozenset({"PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION"})
+_NOTHING_SHARED = frozenset({"HANDSHAKE_FAILURE", "INSUFFICIENT_SECURITY", "NO_SHARED_CIPHER"})
+_TOO_WEAK = frozenset({"DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"})
+_ABOUT_OUR_CERTIFICATE = frozenset(
+    {
+        "ACCESS_DENIED",
+        "BAD_CERTIFICATE",
+        "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_REVOKED",
+        "CERTIFICATE_UNKNOWN",
+        "DECRYPT_ERROR",
+        "UNKNOWN_CA",
+        "UNSUPPORTED_CERTIFICATE",
+    }
+)
+# By OpenSSL's reason, or the name of the alert that came (RFC 8446 section 6.2).
+_MEANINGS = dict.fromkeys(
+    _TOO_OLD, "the server speaks TLS 1.1 or older alone, and 1.2 is the least"
+) | dict.fromkeys(_TOO_WEAK, "the server's key is too weak")
+_MEANINGS |= dict.fromkeys(
+    _NOTHING_SHARED,
+    "the two sides share no cipher, curve or kind of signature, or the server wants a client "
+    "certificate (ssl_certfile, ssl_keyfile)",
+)
+_MEANINGS["CERTIFICATE_REQUIRED"] = (
+    "the server wants a client certificate: set ssl_certfile and ssl_keyfile"
+)
+_MEANINGS["UNRECOGNIZED_NAME"] = "the server knows no host of this name"
+_HOLDS = {
+    "ca_file": "the certificates of authorities",
+    "ssl_certfile": "a certificate, and its private key where ssl_keyfile is not set",
+    "ssl_keyfile": "a private key",
+}
 
 
 def verifies(options: Options) -> bool:
@@ -38,44 +74,106 @@ def verifies(options: Options) -> bool:
     return options.verify
 
 
-def context_for(options: Options) -> ssl.SSLContext:
-    """Return the context for ``options``; the same one for the same TLS options.
+# -- contexts ------------------------------------------------------------------------------------
 
-    Raises :class:`TLSError` when a file that they name cannot be used.
+
+class _File(NamedTuple):
+    """A file that an option names; ``stamp`` is another one when the file was replaced."""
+
+    option: str
+    path: str
+    stamp: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.path!r}"
+
+
+def context_for(options: Options) -> ssl.SSLContext:
+    """Return the context for ``options``; the same one for the same TLS options and files.
+
+    A file that was replaced since, such as a renewed client certificate, is read anew. Raises
+    :class:`TLSError` when a file cannot be used; it names the option.
     """
+    return _context(
+        verifies(options),
+        _file("ca_file", options.ca_file),
+        _file("ssl_certfile", options.ssl_certfile),
+        _file("ssl_keyfile", options.ssl_keyfile),
+    )
+
+
+def _file(option: str, path: str | None) -> _File | None:
+    if path is None:
+        return None
     try:
-        return _context(
-            verifies(options), options.ca_file, options.ssl_certfile, options.ssl_keyfile
-        )
-    except OSError as error:
-        named = [
-            name
-            for name in (options.ca_file, options.ssl_certfile, options.ssl_keyfile)
-            if name is not None
-        ]
-        raise _failure(
-            TLSError,
-            f"The TLS context cannot be made from {', '.join(named) or 'the system'}: {error}",
-        ) from error
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise _unusable(_File(option, path, ()), error) from error
+    return _File(option, path, (found.st_mtime_ns, found.st_size, found.st_ino))
 
 
 @lru_cache(maxsize=64)
 def _context(
     verify: bool,  # noqa: FBT001
-    ca_file: str | None,
-    certfile: str | None,
-    keyfile: str | None,
+    ca_file: _File | None,
+    certfile: _File | None,
+    keyfile: _File | None,
 ) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file.path)
+        except OSError as error:
+            raise _unusable(ca_file, error) from error
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certfile is not None:
-        context.load_cert_chain(certfile, keyfile)
+        _load_client_certificate(context, certfile, keyfile)
+    elif keyfile is not None:
+        raise _failure(f"{keyfile} is a key without a certificate: set ssl_certfile, too")
     return context
+
+
+def _load_client_certificate(
+    context: ssl.SSLContext, certfile: _File, keyfile: _File | None
+) -> None:
+    key = keyfile or certfile
+
+    def passphrase() -> str:
+        # Without this, OpenSSL asks on the terminal, and a worker waits for ever.
+        raise _failure(
+            f"The private key in {key} is encrypted, and nobody can be asked for its passphrase: "
+            "store the key without one, readable by this process alone"
+        )
+
+    try:
+        context.load_cert_chain(certfile.path, keyfile and keyfile.path, password=passphrase)
+    except TLSError:
+        raise
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise _failure(
+                f"The private key in {key} is not that of the certificate in {certfile}"
+            ) from error
+        raise _unusable(_culprit(certfile, key), error) from error
+    except OSError as error:
+        raise _unusable(_culprit(certfile, key), error) from error
+
+
+def _culprit(certfile: _File, key: _File) -> _File:
+    """Return which of the two files holds not what it should; OpenSSL does not say."""
+    try:
+        holds_certificate = b"-----BEGIN CERTIFICATE-----" in Path(certfile.path).read_bytes()
+    except OSError:
+        return certfile
+    return key if holds_certificate else certfile
+
+
+def _unusable(file: _File, error: Exception) -> TLSError:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    return _failure(f"{file} is to be a PEM file with {_HOLDS[file.option]}: {reason}")
 
 
 def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
@@ -83,10 +181,10 @@ def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
     context = context_for(options)
     try:
         return context.wrap_socket(
-            sock, server_hostname=options.host, do_handshake_on_connect=False
+            sock, server_hostname=options.host.rstrip("."), do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:
-        raise _failure(TLSError, f"TLS with {options.host} cannot begin: {error}") from error
+        raise _failure(f"TLS with {options.host} cannot begin: {error}") from error
 
 
 def describe(sock: ssl.SSLSocket) -> str:
@@ -95,48 +193,80 @@ def describe(sock: ssl.SSLSocket) -> str:
     return f"{sock.version() or ''} {cipher[0] if cipher else ''}".strip()
 
 
+# -- failures ------------------------------------------------------------------------------------
+
+
 def handshake_failure(
-    error: OSError, sock: ssl.SSLSocket, options: Options, *, implicit: bool
+    error: OSError, sock: ssl.SSLSocket, options: Options, *, implicit: bool, rest: bytes = b""
 ) -> TLSError:
-    """Return what a handshake's failure means, with the name expected and the one shown."""
+    """Return what a handshake's failure means, with the name expected and the one shown.
+
+    ``rest`` is what the server said behind the five bytes that are no TLS record, if that is what
+    it was about.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
+        return _failure(certificates.refusal(error, sock, options.host))
+    if _reason(error) in _NOT_TLS:
+        if implicit and b"SMTP" in rest.upper():
+            return mode.speaks_plain(options, f"it said '...{mode.shown(rest)[1:]}")
         return _failure(
-            TLSError,
-            f"The certificate of {options.host} does not hold: {error.verify_message} "
-            f"(expected {options.host}, shown {_shown(sock)})",
+            f"Port {options.port} of {options.host} does not answer in TLS "
+            f"({_reason(error)}; what came ends with {mode.shown(rest)})"
         )
-    reason = getattr(error, "reason", None) or ""
-    if implicit and reason in _NOT_TLS:
-        return _failure(
-            TLSModeMismatch,
-            f"Port {options.port} of {options.host} does not speak TLS from the first byte: set "
-            "security to 'starttls' (use_tls=True), or use the port for implicit TLS, 465",
-        )
+    return _failure(f"The TLS handshake with {options.host} failed: {_meaning(error, options)}")
+
+
+def is_answer(error: OSError) -> bool:
+    """Whether a handshake that failed with ``error`` was answered in TLS."""
+    return (
+        isinstance(error, ssl.SSLError)
+        and not isinstance(error, ssl.SSLEOFError)
+        and _reason(error) not in _NOT_TLS
+    )
+
+
+def strange_answer(answer: bytes, options: Options, *, implicit: bool) -> TLSError:
+    """Return what it means that a server answered a handshake with what is no TLS."""
+    if implicit and mode.is_reply(answer):
+        return mode.speaks_plain(options, f"it said {mode.shown(answer)}")
     return _failure(
-        TLSError, f"The TLS handshake with {options.host} failed: {str(error) or reason}"
+        f"Port {options.port} of {options.host} does not answer in TLS: {mode.shown(answer)} came"
     )
 
 
 def handshake_timeout(options: Options) -> TLSError:
     """Return the error of a handshake that came to no end in time."""
-    return _failure(TLSError, f"The TLS handshake with {options.host} took too long")
+    return _failure(f"The TLS handshake with {options.host} took too long")
 
 
-def _failure(cls: type[TLSError], message: str) -> TLSError:
+def broken(error: ssl.SSLError, options: Options) -> TLSError:
+    """Return the error of a connection whose TLS failed behind the handshake.
+
+    With TLS 1.3 that is where a server says what it thinks of the client's certificate.
+    """
+    if "ALERT" in _reason(error):
+        return _failure(f"{options.host} ended TLS: {_meaning(error, options)}")
+    return _failure(f"What came from {options.host} is no valid TLS: {_meaning(error, options)}")
+
+
+def _reason(error: OSError) -> str:
+    return getattr(error, "reason", None) or ""
+
+
+def _meaning(error: OSError, options: Options) -> str:
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        return f"the server closed the connection ({error.strerror or error})"
+    reason = _reason(error)
+    name = reason.rpartition("ALERT_")[2]
+    if name in _ABOUT_OUR_CERTIFICATE and options.ssl_certfile:
+        return f"the server does not accept the client certificate in ssl_certfile ({reason})"
+    if name in _MEANINGS:
+        return f"{_MEANINGS[name]} ({reason})"
+    return str(error) or reason
+
+
+def _failure(message: str) -> TLSError:
     judged = verdict.TLS_FAILED
-    return cls(message, category=judged.category, action=judged.action, temporary=judged.temporary)
-
-
-def _shown(sock: ssl.SSLSocket) -> str:
-    """Return the names in the certificate that was refused, as far as ssl lets one see it."""
-    inner: Any = getattr(sock, "_sslobj", None)
-    try:
-        info: dict[str, Any] = inner.get_unverified_chain()[0].get_info()
-    except (AttributeError, IndexError, TypeError, ValueError, ssl.SSLError):
-        return "unknown"
-    names = [value for _, value in info.get("subjectAltName", ())]
-    names += [
-        value for part in info.get("subject", ()) for key, value in part if key == "commonName"
-    ]
-    expiry = f", valid until {info['notAfter']}" if "notAfter" in info else ""
-    return f"{', '.join(dict.fromkeys(names)) or 'no name'}{expiry}"
+    return TLSError(
+        message, category=judged.category, action=judged.action, temporary=judged.temporary
+    )

@@ -5,55 +5,72 @@ Operating system errors become ours here, once, by what was being done.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import select
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.smtp import tls, verdict
+from django_smtpx.smtp import mode, tls, verdict
 from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
+from django_smtpx.smtp.watch import NO_WATCH
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.watch import Watch
 
 READ_SIZE = 65_536
+LOOK_SIZE = 512
+"""Bytes of the server's first words that are kept, to tell what it speaks."""
 _READ = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
+_Address = tuple[Any, ...]
 
 
 class Transport:
-    """A connected, non-blocking socket; ``tls`` and ``verified_by`` are "" without TLS."""
+    """A connected, non-blocking socket; ``tls`` and ``verified_by`` are "" without TLS.
 
-    def __init__(self, sock: socket.socket, ip: str, port: int) -> None:
+    ``first`` is what the server said first, in clear or in TLS records: b"" while it has said
+    nothing.
+    """
+
+    def __init__(self, sock: socket.socket, address: _Address, options: Options) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._family = sock.family
+        self._address = address
+        self._options = options
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
-        self.ip = ip
-        self.port = port
+        self.ip = str(address[0])
+        self.port = options.port
         self.tls = ""
         self.verified_by = ""
+        self.first = b""
 
     @classmethod
-    def connect(cls, options: Options) -> Transport:
+    def connect(cls, options: Options, watch: Watch = NO_WATCH) -> Transport:
         """Connect to the first address of the host that answers, in ``options.timeout`` seconds
         for them all.
 
-        Raises :class:`ResolveError` or :class:`ConnectError`.
+        ``watch`` is told of long waits, but not of those for the system's resolver, which cannot
+        be interrupted. Raises :class:`ResolveError` or :class:`ConnectError`.
         """
         addresses = _resolve(options)
         deadline = Deadline(options.timeout)
         failures: list[str] = []
         for index, (family, address) in enumerate(addresses):
-            ip = str(address[0])
+            share = deadline.left / (len(addresses) - index)
             try:
-                sock = _dial(family, address, options, deadline.left / (len(addresses) - index))
+                sock = _dial(family, address, options, share, watch)
             except OSError as error:
-                failures.append(f"{ip}: {error.strerror or error}")
+                failures.append(f"{address[0]}: {error.strerror or error}")
                 continue
-            return cls(sock, ip, options.port)
+            return cls(sock, address, options)
         judged = verdict.UNREACHABLE
         raise ConnectError(
             f"No connection to {options.host} port {options.port} ({'; '.join(failures)})",
@@ -64,23 +81,55 @@ class Transport:
             temporary=judged.temporary,
         )
 
-    def start_tls(self, options: Options, *, implicit: bool) -> None:
-        """Shake hands; raises :class:`TLSError`."""
+    def again(self, options: Options, limit: float, watch: Watch) -> Transport:
+        """Return another connection to the same address, made in ``limit`` seconds.
+
+        Raises ``OSError``.
+        """
+        sock = _dial(self._family, self._address, options, limit, watch)
+        return Transport(sock, self._address, options)
+
+    def start_tls(
+        self,
+        options: Options,
+        *,
+        implicit: bool,
+        limit: float | None = None,
+        watch: Watch = NO_WATCH,
+    ) -> None:
+        """Shake hands, in ``limit`` (else ``options.timeout``) seconds; raises :class:`TLSError`.
+
+        ``watch`` is told of long waits, and may end them by raising.
+        """
         sock = tls.wrap(self._socket, options)
         self._socket = sock
-        deadline = Deadline(options.timeout)
+        wait = _Wait(sock, options.timeout if limit is None else limit, watch)
+        unheard = True
+        # What the server says is looked at before OpenSSL takes it. So that no answer falls
+        # between, the first flight goes out only when OpenSSL has found nothing to read.
+        _cork(sock, True)
         while True:
             try:
+                unheard = unheard and not self._first_answer(sock, options, implicit=implicit)
                 sock.do_handshake()
                 break
             except ssl.SSLWantReadError:
                 wants = select.POLLIN
             except ssl.SSLWantWriteError:
                 wants = select.POLLOUT
+            except TLSError:
+                raise
             except OSError as error:
-                raise tls.handshake_failure(error, sock, options, implicit=implicit) from error
-            if deadline.passed or not self._wait(wants, deadline.left):
+                rest = _peek(sock)
+                if tls.is_answer(error):
+                    self._heard_tls()
+                raise tls.handshake_failure(
+                    error, sock, options, implicit=implicit, rest=rest
+                ) from error
+            unheard = _cork(sock, False) and unheard
+            if not wait.until(wants):
                 raise tls.handshake_timeout(options)
+        self._heard_tls()
         self.tls = tls.describe(sock)
         self.verified_by = "pkix" if tls.verifies(options) else ""
 
@@ -104,24 +153,22 @@ class Transport:
     def receive(self) -> bytes | None:
         """Return what has come: b"" at the end, None when there is nothing yet.
 
-        Raises :class:`TLSError` for a TLS alert. A connection that was reset has ended.
+        Raises :class:`TLSError` for a TLS alert, and for what is no TLS. A connection that was
+        reset has ended, and so has one that TLS did not say goodbye on.
         """
         try:
-            return self._socket.recv(READ_SIZE)
+            data = self._socket.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
-        except ssl.SSLError as error:
-            if "ALERT" in (error.reason or ""):
-                judged = verdict.TLS_FAILED
-                raise TLSError(
-                    f"The server ended TLS: {error.reason}",
-                    category=judged.category,
-                    action=judged.action,
-                    temporary=judged.temporary,
-                ) from error
+        except ssl.SSLEOFError:
             return b""
+        except ssl.SSLError as error:
+            raise tls.broken(error, self._options) from error
         except OSError:
             return b""
+        if not self.first:
+            self.first = data[:LOOK_SIZE]
+        return data
 
     def readable(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds; return whether :meth:`receive` has something to look at.
@@ -136,7 +183,7 @@ class Transport:
         """Wait up to ``timeout`` seconds; return whether it can be read, and written."""
         if self.tls and self._pending():
             return True, False
-        events = self._wait(select.POLLIN | select.POLLOUT, timeout)
+        events = _poll(self._socket, select.POLLIN | select.POLLOUT, timeout)
         return bool(events & _READ), bool(events & select.POLLOUT)
 
     def close(self) -> None:
@@ -153,18 +200,24 @@ class Transport:
         except OSError:
             return
 
+    def _first_answer(self, sock: ssl.SSLSocket, options: Options, *, implicit: bool) -> bytes:
+        """Return what the server says to a handshake, before TLS takes it for a record.
+
+        Raises :class:`TLSError` where it is none.
+        """
+        answer = _peek(sock)
+        self.first = self.first or answer
+        if answer and not mode.is_tls(answer):
+            raise tls.strange_answer(answer, options, implicit=implicit)
+        return answer
+
+    def _heard_tls(self) -> None:
+        """Note that the server speaks TLS, where that was not looked at."""
+        self.first = self.first or b"\x16"
+
     def _pending(self) -> bool:
         sock = self._socket
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-
-    def _wait(self, events: int, timeout: float) -> int:
-        poll = select.poll()
-        poll.register(self._socket.fileno(), events)
-        ready = poll.poll(timeout * 1000)
-        return ready[0][1] if ready else 0
-
-
-_Address = tuple[Any, ...]
 
 
 def _resolve(options: Options) -> list[tuple[int, _Address]]:
@@ -184,15 +237,69 @@ def _resolve(options: Options) -> list[tuple[int, _Address]]:
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _dial(family: int, address: _Address, options: Options, timeout: float) -> socket.socket:
+def _dial(
+    family: int, address: _Address, options: Options, limit: float, watch: Watch
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(max(timeout, 0.001))
+        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if options.source_address is not None:
             sock.bind((options.source_address, 0))
-        sock.connect(address)
+        code = sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            if not _Wait(sock, limit, watch).until(select.POLLOUT):
+                code = errno.ETIMEDOUT
+            else:
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+class _Wait:
+    """One deadline over several waits of a socket, in slices that let the caller's watch act."""
+
+    def __init__(self, sock: socket.socket, limit: float, watch: Watch) -> None:
+        self._socket = sock
+        self._limit = limit
+        self._watch = watch
+        self._started = time.monotonic()
+
+    def until(self, events: int) -> bool:
+        """Wait for ``events``; return False when the time is up."""
+        elapsed = time.monotonic() - self._started
+        while elapsed < self._limit:
+            if _poll(self._socket, events, min(self._limit - elapsed, self._watch.interval)):
+                return True
+            elapsed = time.monotonic() - self._started
+            if elapsed < self._limit:
+                self._watch.waiting(elapsed)
+        return False
+
+
+def _poll(sock: socket.socket, events: int, timeout: float) -> int:
+    poll = select.poll()
+    poll.register(sock.fileno(), events)
+    ready = poll.poll(timeout * 1000)
+    return ready[0][1] if ready else 0
+
+
+def _cork(sock: socket.socket, on: bool) -> bool:  # noqa: FBT001
+    """Hold back, or let go, what is written; return whether this system can."""
+    if not hasattr(socket, "TCP_CORK"):
+        return False
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+    return True
+
+
+def _peek(sock: socket.socket) -> bytes:
+    """Return what the network has for us, below TLS, and leave it there."""
+    try:
+        return socket.socket.recv(sock, LOOK_SIZE, socket.MSG_PEEK)
+    except OSError:
+        return b""

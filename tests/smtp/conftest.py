@@ -5,6 +5,16 @@ import ssl
 import pytest
 import trustme
 
+from django_smtpx.smtp import probe
+
+
+@pytest.fixture(autouse=True)
+def _nothing_found():
+    """Begin and end with no probe's finding."""
+    probe.findings.forget()
+    yield
+    probe.findings.forget()
+
 
 @pytest.fixture(scope="session")
 def authority():

@@ -150,9 +150,7 @@ class Server:
     def _run(self, connection, script) -> None:
         self._connections.append(connection)
         with contextlib.suppress(OSError):
-            connection = self._play(connection, script)
-        with contextlib.suppress(OSError):
-            connection.close()
+            self._play(connection, script)
         self._connections[:] = [each for each in self._connections if each.fileno() != -1]
 
     def _play(self, connection, script):  # noqa: C901
@@ -168,27 +166,31 @@ class Server:
             first, _, buffer = buffer.partition(b"\n")
             return first.rstrip(b"\r")
 
-        for step in script:
-            if isinstance(step, bytes):
-                connection.sendall(step)
-            elif step == "content":
-                while (got := line()) not in (b".", None):
-                    pass
-                self.heard.append(got)
-            elif step == "eof":
-                while line() is not None:
-                    pass
-            elif step == "tls":
-                connection = self._context.wrap_socket(connection, server_side=True)
-                self._connections.append(connection)
-            elif isinstance(step, threading.Event):
-                step.wait(10)
-            elif callable(step):
-                step(connection)
-            else:
-                for _ in range(1 if step == "line" else step):
-                    self.heard.append(line())
-        return connection
+        try:
+            for step in script:
+                if isinstance(step, bytes):
+                    connection.sendall(step)
+                elif step == "content":
+                    while (got := line()) not in (b".", None):
+                        pass
+                    self.heard.append(got)
+                elif step == "eof":
+                    while line() is not None:
+                        pass
+                elif step == "tls":
+                    connection = self._context.wrap_socket(connection, server_side=True)
+                    self._connections.append(connection)
+                elif isinstance(step, threading.Event):
+                    step.wait(10)
+                elif callable(step):
+                    step(connection)
+                else:
+                    for _ in range(1 if step == "line" else step):
+                        self.heard.append(line())
+        finally:
+            # By now it may be another one: TLS takes the socket over.
+            with contextlib.suppress(OSError):
+                connection.close()
 
 
 def opening(hello: bytes = HELLO) -> list:

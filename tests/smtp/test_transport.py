@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from django_smtpx.smtp import tls
+from django_smtpx.smtp import transport as transport_module
 from django_smtpx.smtp.errors import (
     ConnectError,
     ResolveError,
@@ -15,9 +16,9 @@ from django_smtpx.smtp.errors import (
     TLSError,
     TLSModeMismatch,
 )
-from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.transport import Transport
-from tests.smtp.talk import LOGIN, Server, error_of, options
+from django_smtpx.smtp.watch import NO_WATCH
+from tests.smtp.talk import Server, error_of, options
 
 
 @pytest.fixture
@@ -126,30 +127,153 @@ def test_tls_pending(dial, server_context, monkeypatch):
         assert transport.ready(0) == (True, False)
 
 
-def test_wrong_name(dial, other_context, ca_file):
-    """A certificate for somebody else: both names are in the error."""
-    with Server(["tls"], context=other_context) as server:
-        transport = dial(server)
-        error = error_of(transport.start_tls, options(ca_file=ca_file), implicit=True)
-        assert type(error) is TLSError
-        assert "expected 127.0.0.1" in str(error)
-        assert "other.example" in str(error)
-        assert error.category == "tls_error"
-
-
-def test_unknown_authority(dial, server_context):
-    """A certificate that nobody vouches for does not hold."""
-    with Server(["tls"], context=server_context) as server:
-        error = error_of(dial(server).start_tls, options(), implicit=False)
-        assert "does not hold" in str(error)
-
-
 def test_plain_port(dial):
     """TLS to a port that speaks SMTP: the error says what to set."""
     with Server([b"220 mx ESMTP\r\n", "eof"]) as server:
         error = error_of(dial(server).start_tls, options(verify=False), implicit=True)
         assert type(error) is TLSModeMismatch
-        assert "starttls" in str(error)
+        assert "security='starttls'" in str(error)
+
+
+ANSWERS = [
+    (b"421 4.7.0 go away\r\n", TLSModeMismatch, "'421 4.7.0 go away'"),
+    (b"2", TLSModeMismatch, "'2'"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", TLSError, "'HTTP/1.1 400 Bad Request'"),
+    (b"* OK IMAP4rev1\r\n", TLSError, "'* OK IMAP4rev1'"),
+    (b"\x00\xff" * 100, TLSError, "does not answer in TLS"),
+    (b"x" * 100 + b"\r\n", TLSError, "xxx'..."),
+]
+
+
+@pytest.mark.parametrize(("answer", "cls", "says"), ANSWERS)
+def test_strange_answer(dial, answer, cls, says):
+    """What answers a handshake, and is no TLS, is in the error."""
+    with Server([lambda sock: sock.recv(1), answer, "eof"]) as server:
+        error = error_of(dial(server).start_tls, options(verify=False), implicit=True)
+        assert type(error) is cls
+        assert says in str(error)
+
+
+def test_strange_answer_to_starttls(dial):
+    """Behind STARTTLS, what is no TLS says nothing about the mode."""
+    with Server([lambda sock: sock.recv(1), b"454 oops\r\n", "eof"]) as server:
+        error = error_of(dial(server).start_tls, options(verify=False), implicit=False)
+        assert type(error) is TLSError
+        assert "'454 oops'" in str(error)
+
+
+@pytest.mark.parametrize(("rest", "cls"), [(b"mx ESMTP\r\n", TLSModeMismatch), (b"", TLSError)])
+def test_answer_that_openssl_took(dial, monkeypatch, rest, cls):
+    """Of an answer that came between two looks, the rest still tells."""
+    with Server([b"220 x" + rest, "eof"]) as server:
+        transport = dial(server)
+        assert transport.readable(5)
+        monkeypatch.setattr(
+            Transport, "_first_answer", lambda self, sock, made, *, implicit: b"\x16"
+        )
+        error = error_of(transport.start_tls, options(verify=False), implicit=True)
+        assert type(error) is cls
+        assert transport.first == b""
+
+
+def test_without_cork(dial, monkeypatch):
+    """Where nothing can be held back, OpenSSL's word is taken for what the server is."""
+    monkeypatch.delattr(socket, "TCP_CORK")
+    with Server([lambda sock: sock.recv(1), b"220 mx ESMTP\r\n", "eof"]) as server:
+        error = error_of(dial(server).start_tls, options(verify=False), implicit=True)
+        assert type(error) is TLSModeMismatch
+        assert "'...x ESMTP'" in str(error)
+
+
+@pytest.mark.parametrize("half", [b"\x16", b"\x16\x03\x03\x00\x40\x02"])
+def test_half_a_record(dial, half):
+    """Half a TLS record is TLS that came to no end."""
+    with Server([half, "eof"]) as server:
+        error = error_of(dial(server).start_tls, options(timeout=0.2), implicit=True)
+        assert type(error) is TLSError
+        assert "too long" in str(error)
+
+
+def test_reset_in_a_handshake(dial):
+    """A connection that is reset in the handshake was closed by the server."""
+
+    def reset(connection):
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with Server([reset]) as server:
+        transport = dial(server)
+        error = error_of(transport.start_tls, options(verify=False), implicit=True)
+        assert type(error) is TLSError
+        assert "closed the connection" in str(error)
+        assert transport.first == b""
+
+
+class Stop(Exception):
+    """What a watch raises that has had enough."""
+
+
+class Impatient:
+    """A watch that is told often, and stops the third time."""
+
+    interval = 0.01
+
+    def __init__(self):
+        self.told = []
+
+    def waiting(self, elapsed):
+        """Note it, and stop in the end."""
+        self.told.append(elapsed)
+        if len(self.told) == 3:
+            raise Stop
+
+
+def test_watch_over_a_handshake(dial):
+    """A handshake is waited for in slices."""
+    watch = Impatient()
+    with Server(["eof"]) as server, pytest.raises(Stop):
+        dial(server).start_tls(options(), implicit=True, watch=watch)
+    assert watch.told == sorted(watch.told)
+
+
+@pytest.fixture
+def black_hole():
+    """A port that takes no connection, and refuses none: its queue is full."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    waiting = []
+    for _ in range(8):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(listener.getsockname())
+    yield listener.getsockname()[1]
+    for sock in (*waiting, listener):
+        sock.close()
+
+
+def test_watch_over_connecting(black_hole):
+    """A connection is waited for in slices."""
+    with pytest.raises(Stop):
+        Transport.connect(options(port=black_hole), Impatient())
+
+
+def test_black_hole(black_hole):
+    """Nobody answers: the time is shared among the addresses, and is over in the end."""
+    error = error_of(Transport.connect, options(port=black_hole, timeout=0.05))
+    assert type(error) is ConnectError
+    assert "timed out" in str(error)
+
+
+def test_again(dial):
+    """Another connection goes to the same address."""
+    with Server(["line"], ["line"]) as server:
+        transport = dial(server)
+        other = transport.again(options(port=server.port), 5, NO_WATCH)
+        other.send(b"one\r\n")
+        transport.send(b"two\r\n")
+        assert (other.ip, other.port) == (transport.ip, transport.port)
+        assert other.readable(5)
+        assert other.receive() == b""
+        other.close()
 
 
 def test_handshake_ends(dial):
@@ -161,24 +285,24 @@ def test_handshake_ends(dial):
 
 
 def test_alert(dial, server_context, monkeypatch):
-    """An alert behind the handshake is a TLSError; other TLS trouble is the end."""
+    """An alert behind the handshake, or what is no TLS, is a TLSError; an end is an end."""
     with Server(["tls", "eof"], context=server_context) as server:
         transport = dial(server)
         transport.start_tls(options(verify=False), implicit=True)
 
         class Broken:
-            reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+            error = ssl.SSLError(1, "alert")
 
             def recv(self, size):
-                error = ssl.SSLError(1, "alert")
-                error.reason = self.reason
-                raise error
+                raise self.error
 
         real = transport._socket
         transport._socket = Broken()
-        with pytest.raises(TLSError):
-            transport.receive()
-        Broken.reason = "UNEXPECTED_EOF_WHILE_READING"
+        Broken.error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+        assert "set ssl_certfile" in str(error_of(transport.receive))
+        Broken.error.reason = "WRONG_VERSION_NUMBER"
+        assert "no valid TLS" in str(error_of(transport.receive))
+        Broken.error = ssl.SSLEOFError(8, "end")
         assert transport.receive() == b""
         transport._socket = real
 
@@ -203,7 +327,11 @@ def test_handshake_that_wants_to_write(dial, monkeypatch):
         waited = []
         real = transport._socket
         monkeypatch.setattr(tls, "wrap", lambda sock, made: Fake())
-        monkeypatch.setattr(transport, "_wait", lambda wants, left: waited.append(wants) or wants)
+        monkeypatch.setattr(transport_module, "_cork", lambda sock, on: False)
+        monkeypatch.setattr(transport_module, "_peek", lambda sock: b"")
+        monkeypatch.setattr(
+            transport_module, "_poll", lambda sock, wants, left: waited.append(wants) or wants
+        )
         transport.start_tls(options(verify=False), implicit=True)
         assert waited == [select.POLLOUT, select.POLLIN]
         assert transport.tls == "TLSv1.3"
@@ -224,39 +352,3 @@ def test_forget_and_close(dial):
         transport._socket = Stubborn()
         transport.close()
         transport._socket = socket.socket()
-
-
-def test_contexts(ca_file, client_pem):
-    """One context for one set of TLS options; a file that cannot be used is named."""
-    one = tls.context_for(options(ca_file=ca_file))
-    assert tls.context_for(options(ca_file=ca_file, port=26)) is one
-    assert tls.context_for(options(ca_file=ca_file, ssl_certfile=client_pem)) is not one
-    assert one.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert one.verify_mode is ssl.CERT_REQUIRED
-    assert tls.context_for(options(verify=False)).verify_mode is ssl.CERT_NONE
-    for changes in ({"ca_file": "/does/not/exist.pem"}, {"ssl_certfile": ca_file}):
-        with pytest.raises(TLSError, match=r"\.pem"):
-            tls.context_for(options(**changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"security": Security.IMPLICIT}, True),
-        ({"security": Security.STARTTLS, "verify": False}, False),
-        ({"security": Security.OPPORTUNISTIC}, False),
-        ({"security": Security.OPPORTUNISTIC, "credential": LOGIN}, True),
-        (
-            {"security": Security.OPPORTUNISTIC, "credential": LOGIN, "allow_plaintext_auth": True},
-            False,
-        ),
-    ],
-)
-def test_verifies(changes, expected):
-    """Opportunistic TLS asks for no certificate, unless it protects a credential."""
-    assert tls.verifies(options(**changes)) is expected
-
-
-def test_shown_name_unknown():
-    """Where ssl does not let one see the certificate, the error says so."""
-    assert tls._shown(object()) == "unknown"

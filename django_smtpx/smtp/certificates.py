@@ -1,0 +1,116 @@
+"""What a certificate that was refused says of itself, in a sentence for a person."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from ssl import SSLCertVerificationError, SSLError, SSLSocket, cert_time_to_seconds
+from typing import Any
+
+# OpenSSL's verdicts: x509_vfy.h.
+_UNTRUSTED = frozenset({2, 18, 19, 20, 21})
+_SELF_SIGNED = frozenset({18, 19})
+_NOT_YET_VALID = 9
+_EXPIRED = 10
+_WRONG_PURPOSE = 26
+_OTHER_NAME = frozenset({62, 64})
+_AGAINST_RFC_5280 = frozenset(range(79, 95))
+
+_NAMES_SHOWN = 8
+
+Info = dict[str, Any]
+
+
+def refusal(error: SSLCertVerificationError, sock: SSLSocket, host: str) -> str:
+    """Return why the certificate of ``host`` was refused: what was expected, and what shown."""
+    chain = shown_chain(sock)
+    return (
+        f"The certificate of {host} does not hold: {_reason(error, chain)} "
+        f"(expected {host}, shown {_described(chain)})"
+    )
+
+
+def shown_chain(sock: SSLSocket) -> list[Info]:
+    """Return the certificates that the server showed, its own first, as ssl describes them.
+
+    Empty where ssl does not let one see them (with OpenSSL before 3.0).
+    """
+    inner: Any = getattr(sock, "_sslobj", None)
+    try:
+        return [certificate.get_info() for certificate in inner.get_unverified_chain()]
+    except (AttributeError, TypeError, ValueError, SSLError):
+        return []
+
+
+def names_of(info: Info) -> list[str]:
+    """Return the names that a certificate is for."""
+    names = [str(value) for _, value in info.get("subjectAltName", ())]
+    return list(dict.fromkeys(_printable(name) for name in (*names, *_common(info, "subject"))))
+
+
+def _reason(error: SSLCertVerificationError, chain: list[Info]) -> str:
+    code, message = error.verify_code, error.verify_message.rstrip(".")
+    if code in _OTHER_NAME:
+        return "it is somebody else's"
+    if code in (_EXPIRED, _NOT_YET_VALID):
+        return _wrong_time(expired=code == _EXPIRED, chain=chain)
+    if code in _UNTRUSTED:
+        who = "it is self-signed" if code in _SELF_SIGNED else "its authority is not known here"
+        return (
+            f"{who} ({message}); if it is the right one, name its authority's PEM file in ca_file"
+        )
+    if code == _WRONG_PURPOSE:
+        return f"it is not made for a server ({message})"
+    if code in _AGAINST_RFC_5280:
+        return f"it, or its authority's, is not made as RFC 5280 wants it ({message})"
+    return message
+
+
+def _wrong_time(*, expired: bool, chain: list[Info]) -> str:
+    """Say whose time it is not, and when it is: not always the server's own certificate."""
+    now = time.time()
+    key = "notAfter" if expired else "notBefore"
+    what = "expired on" if expired else "is valid only from"
+    for place, info in enumerate(chain):
+        at = _seconds(info, key)
+        if at is not None and (at < now if expired else at > now):
+            whose = f"its authority's ({', '.join(names_of(info)) or 'no name'})" if place else "it"
+            return f"{whose} {what} {_utc(at)}; by the clock here it is {_utc(now)}"
+    whose = "its authority's" if chain else "it, or its authority's,"
+    return f"{whose} {'has expired' if expired else 'is not yet valid'}"
+
+
+def _described(chain: list[Info]) -> str:
+    if not chain:
+        return "unknown"
+    info = chain[0]
+    names = names_of(info)
+    rest = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    said = ", ".join(names[:_NAMES_SHOWN]) or "no name"
+    issuer = ", ".join(_common(info, "issuer") or _common(info, "issuer", "organizationName"))
+    parts = [said + rest]
+    if issuer:
+        parts.append(f"issued by {_printable(issuer)}")
+    begin, end = _seconds(info, "notBefore"), _seconds(info, "notAfter")
+    if begin is not None and end is not None:
+        parts.append(f"valid from {_utc(begin)} until {_utc(end)}")
+    return ", ".join(parts)
+
+
+def _common(info: Info, whose: str, field: str = "commonName") -> list[str]:
+    return [str(value) for part in info.get(whose, ()) for key, value in part if key == field]
+
+
+def _seconds(info: Info, key: str) -> float | None:
+    try:
+        return cert_time_to_seconds(info[key])
+    except (KeyError, ValueError):
+        return None
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _printable(name: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in name)
