@@ -52,3 +52,55 @@ def test_nothing_to_hide():
     for redactor in (Redactor(None), Redactor(Credential("user", ""))):
         assert redactor.text("user None") == "user None"
         assert redactor.reply(Reply(250)) == Reply(250)
+
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2lnbmF0dXJl-_x"
+XOAUTH2 = base64.b64encode(f"user=u@example.com\1auth=Bearer {TOKEN}\1\1".encode()).decode()
+BEARER = base64.b64encode(f"n,a=u,\1host=h\1port=587\1auth=Bearer {TOKEN}\1\1".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        TOKEN,
+        TOKEN[:20] + "...",
+        f"({TOKEN[15:40]})",
+        f"auth=Bearer {TOKEN}",
+        quote(TOKEN, safe=""),
+        base64.b64encode(TOKEN.encode()).decode(),
+        XOAUTH2,
+        BEARER,
+        TOKEN.encode().hex(),
+        TOKEN.encode().hex()[30:60].upper(),
+    ],
+)
+def test_learned(echo):
+    """What a login makes or fetches is learned as it comes, and found whole or in part."""
+    redactor = Redactor(Credential("u@example.com", token=str))
+    assert redactor.text(echo) == echo
+    redactor.learn([TOKEN, TOKEN, ""])
+    text = redactor.text(f"535 no {echo} here")
+    assert text.startswith("535 no ")
+    assert text.endswith(" here")
+    assert REDACTED in text
+    for at in range(len(echo) * 2 // 3, len(echo) - 12):
+        assert echo[at : at + 12] not in text
+
+
+@pytest.mark.parametrize("message", [XOAUTH2, BEARER])
+def test_wrapped(message):
+    """An echo that is wrapped over lines is found in each of them."""
+    redactor = Redactor(None)
+    redactor.learn([TOKEN])
+    lines = tuple(message[at : at + 30] for at in range(0, len(message), 30))
+    shown = redactor.reply(Reply(535, lines)).lines
+    for line, left in zip(lines[3:-1], shown[3:-1], strict=True):
+        assert line not in left
+
+
+def test_what_is_no_secret_stays():
+    """Words of a reply that have nothing to do with a secret are left alone."""
+    redactor = Redactor(Credential("u", SECRET))
+    redactor.learn([TOKEN])
+    for text in ("2.0.0 Ok: queued as 4QWERTY12345678", "Message-ID <abcdefghijkl@mx.example>"):
+        assert redactor.text(text) == text
