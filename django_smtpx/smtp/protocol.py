@@ -218,12 +218,20 @@ class Protocol(Opening):
 
     def _on_mail(self, reply: Reply, transaction: Transaction | None) -> None:
         assert transaction is not None
+        if self.state is State.READY and self._idled_out(reply, transaction):
+            self.fail(self._refused("MAIL", reply, transaction))
+            return
         transaction.mail_reply = reply
         if not transaction.pipelined:
             if self.state is State.MAIL:
                 self._send("RCPT", transaction.group[1], transaction)
             else:
                 self._finish(transaction)
+
+    def _idled_out(self, reply: Reply, transaction: Transaction) -> bool:
+        """Say whether the server means the connection, in use before, and not the message."""
+        unsent = transaction.content_start is None
+        return self.transactions > 0 and unsent and reply.enhanced_code == "4.4.2"
 
     def _on_rcpt(self, reply: Reply, transaction: Transaction | None) -> None:
         assert transaction is not None
