@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from django_smtpx.smtp import trust
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 REQUIRE_ALL = os.environ.get("DJANGO_SMTPX_REQUIRE_ALL", "") not in ("", "0")
 """Whether a test that talks to real servers, and skips since one is not there, has failed."""
+
+
+@pytest.fixture(autouse=True)
+def _believe_everybody() -> Iterator[None]:
+    """Forget which hosts fell out of step: another test's server may have the same port."""
+    yield
+    trust.forget()
 
 
 @pytest.hookimpl(wrapper=True)

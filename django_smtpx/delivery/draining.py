@@ -233,7 +233,11 @@ class Drain:
         if not self._keep_for_opening(lease):
             return None
         self._opened = True
-        opening = open_session(self.mailer, _Opening(lambda: self._keep_alive(lease), lease))
+        opening = open_session(
+            self.mailer,
+            _Opening(lambda: self._keep_alive(lease), lease),
+            tls_optional=lambda: _tls_optional(jobs[0], self.mailer),
+        )
         self._session = opening.session
         if opening.session is None:
             self._rest(lease, jobs, opening.failures)
@@ -335,6 +339,12 @@ class Drain:
             pacing.rest_slot(slot, ledger.now(), self.mailer.idle_timeout)
         else:
             pacing.free_slot(slot, ledger.now())
+
+
+def _tls_optional(job: Job, mailer: Mailer) -> bool:
+    """Say whether the message of ``job`` is to go even where TLS cannot be verified."""
+    content = ledger.contents(job.rows).get(job.message)
+    return content is not None and job.envelope(content, mailer).tls_optional
 
 
 class _Opening:

@@ -221,7 +221,7 @@ def _transact(mailer: Mailer, envelope: Envelope, watch: _Watch | None) -> Excha
     """Send one envelope; a session that was dropped while idle costs one fresh connection."""
     failures: list[SMTPError] = []
     while True:
-        opening = open_session(mailer, watch)
+        opening = open_session(mailer, watch, tls_optional=lambda: envelope.tls_optional)
         failures += opening.failures
         session = opening.session
         if session is None:

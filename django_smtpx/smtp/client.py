@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from django_smtpx.smtp import commands, sasl
 from django_smtpx.smtp.envelope import Envelope, Outcome, Result
+from django_smtpx.smtp.errors import TLSError
 from django_smtpx.smtp.options import (
     Credential,
     Options,
     Security,
     Transcript,
+    relaxed,
     security_and_port,
 )
 from django_smtpx.smtp.session import Session
@@ -150,11 +154,25 @@ class Client:
         queue = _Queue(envelopes)
         # Looked at first: with no mail, no connection.
         while queue.more():
-            session = self.connect()
-            for outcome in session.transact(queue.feed(session)):
+            most: int | None = None
+            try:
+                session = self.connect()
+            except TLSError as error:
+                session, most = self._connect_unverified(queue.first, error), 1
+            for outcome in session.transact(islice(queue.feed(session), most)):
                 queue.settle(outcome)
                 yield from queue.settled()
             queue.put_back()
+            if most is not None:
+                session.quit()
+
+    def _connect_unverified(self, envelope: Envelope, error: TLSError) -> Session:
+        """Return a session for a message that says ``TLS-Required: No``; else raise ``error``."""
+        if envelope.tls_optional:
+            for options in relaxed(self.options):
+                with suppress(TLSError):
+                    return Session.open(options)
+        raise error
 
 
 class _Queue:
@@ -176,6 +194,11 @@ class _Queue:
             self._slots.append(slot)
             self._waiting.append(_Part(slot, envelope, None))
         return True
+
+    @property
+    def first(self) -> Envelope:
+        """What waits longest."""
+        return self._waiting[0].envelope
 
     def feed(self, session: Session) -> Iterator[Envelope]:
         """Give what is to go next, in parts that the server takes."""

@@ -20,6 +20,7 @@ BLOCK = 256 * 1024
 WHOLE_MAX = 1024 * 1024
 """Bytes of content that are sent in one piece; what is larger is streamed."""
 
+_BLANK_LINE = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2}")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -142,6 +143,14 @@ def chunks(body: Body) -> Iterator[tuple[bytes, bool]]:
             yield held, False
         held = block
     yield held or b"", True
+
+
+def header(content: bytes | BinaryIO, start: int = 0) -> bytes:
+    """Return the message header of a content, of a file not more than its first MiB."""
+    if not isinstance(content, bytes):
+        content.seek(start)
+        content = content.read(WHOLE_MAX)
+    return _BLANK_LINE.split(content, maxsplit=1)[0]
 
 
 def has_8bit_header(content: bytes) -> bool:

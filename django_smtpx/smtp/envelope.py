@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, get_args
 
-from django_smtpx.smtp.content import Body, inspect
+from django_smtpx.smtp.content import Body, header, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_smtpx.smtp.errors import SMTPError
+
+_TLS_REQUIRED_NO = re.compile(rb"^TLS-Required:[ \t]*No[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 Phase = Literal[
     "resolve", "connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "eod"
@@ -124,6 +127,15 @@ class Envelope:
     def ascii_paths(self) -> bool:
         """Whether the addresses are ASCII, so that no one of them needs SMTPUTF8 (RFC 6531)."""
         return self.sender.isascii() and all(map(str.isascii, self.recipients))
+
+    @property
+    def tls_optional(self) -> bool:
+        """Whether the message says ``TLS-Required: No``: that it is to arrive even where TLS cannot
+        be verified (RFC 8689 section 5). ``require_tls`` is stronger.
+        """
+        if self.require_tls:
+            return False
+        return _TLS_REQUIRED_NO.search(header(self.content, self.start)) is not None
 
     @property
     def needs_8bitmime(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -75,6 +75,22 @@ class Options:
     chunking_window: int = 1
     transcript: Transcript = "failures"
     probe: bool = True
+
+
+def relaxed(options: Options) -> tuple[Options, ...]:
+    """Return how to reach the host for a message that says ``TLS-Required: No``, in the order to
+    try (RFC 8689 section 5): with TLS that is not verified, and without it.
+
+    A credential is not sent like that: with one there is no such way.
+    """
+    if options.credential is not None or not verifies(options):
+        return ()
+    if options.security is Security.IMPLICIT:
+        return (replace(options, verify=False),)
+    return tuple(
+        replace(options, security=security, verify=False)
+        for security in (Security.OPPORTUNISTIC, Security.NONE)
+    )
 
 
 def verifies(options: Options) -> bool:

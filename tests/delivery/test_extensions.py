@@ -134,3 +134,52 @@ def test_window_lost():
     assert 1 <= len(unknown) <= 5
     assert set(status.values()) == {"sent", "unknown"}
     assert set(status) - unknown <= taken
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_tls_not_required(mode, tmp_path):
+    """A message that says TLS-Required: No goes over TLS that does not verify, and it alone."""
+    certificate = make_certificate(tmp_path, expired=True)
+    with (
+        ScriptedServer(ssl_context=certificate.ssl_context) as server,
+        real_queue(server, mode="queue", security="starttls", ca_file=certificate.ca_file),
+    ):
+        headers = {"TLS-Required": "No"}
+        for to, extra in [("first", headers), ("second", {})]:
+            mail.EmailMessage(
+                to, "x", "me@example.com", [f"{to}@example.net"], headers=extra
+            ).send()
+        deliver()
+        (taken,) = server.messages
+    assert taken.recipients == ("first@example.net",)
+    assert taken.tls
+    status = dict(Delivery.objects.values_list("recipient", "status"))
+    assert status == {"first@example.net": "sent", "second@example.net": "deferred"}
+    refused, sent = Attempt.objects.filter(delivery__recipient="first@example.net").order_by(
+        "number"
+    )
+    assert (refused.category, refused.phase, refused.tls_verified_by) == (
+        "tls_error",
+        "starttls",
+        "",
+    )
+    assert (sent.outcome, sent.tls_verified_by) == ("sent", "")
+    assert sent.tls.startswith("TLSv1")
+
+
+def test_tls_not_required_with_a_login(tmp_path):
+    """A credential is not shown to a server that is not verified, whatever the message says."""
+    certificate = make_certificate(tmp_path, expired=True)
+    login = {"username": "u", "password": "p"}
+    with (
+        ScriptedServer(ssl_context=certificate.ssl_context, users={"u": "p"}) as server,
+        real_queue(server, security="starttls", ca_file=certificate.ca_file, **login),
+    ):
+        message = mail.EmailMessage("s", "x", "me@example.com", ["you@example.net"])
+        message.extra_headers["TLS-Required"] = "No"
+        message.send()
+        deliver()
+        assert not server.messages
+        (session,) = server.sessions
+        assert [command.verb for command in session.commands] == ["EHLO", "STARTTLS"]
+    assert Delivery.objects.get().status == "deferred"

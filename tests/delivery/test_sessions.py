@@ -54,9 +54,11 @@ def test_a_refused_login_is_not_tried_on_the_next_host():
 
 def test_a_session_carries_so_many_and_for_so_long():
     """The mailer's limits say how many more messages a session may carry."""
-    mailer = Mailer(name="m", hosts=(), messages_per_connection=3, connection_max_age=60)
+    host = Options(host="mx.example", port=25, security=Security.STARTTLS)
+    mailer = Mailer(name="m", hosts=(host,), messages_per_connection=3, connection_max_age=60)
 
     class Session:
+        pool_key = host
         transactions = 1
         opened_at = time.monotonic()
 
@@ -64,3 +66,18 @@ def test_a_session_carries_so_many_and_for_so_long():
     Session.opened_at -= 61
     assert may_carry(Session, mailer) == 0
     assert limits_of(mailer).messages_per_connection == 3
+
+
+def test_a_session_without_verified_tls_carries_one_message():
+    """It was opened for one message that asked for it, and is no other's."""
+    host = Options(host="mx.example", port=25, security=Security.STARTTLS)
+    mailer = Mailer(name="m", hosts=(host,))
+
+    class Session:
+        pool_key = replace(host, verify=False)
+        transactions = 0
+        opened_at = time.monotonic()
+
+    assert may_carry(Session, mailer) == 1
+    Session.transactions = 1
+    assert may_carry(Session, mailer) == 0

@@ -24,6 +24,9 @@ def test_all():
                 "?",
                 "",
                 "DSN ",
+                "chunking",
+                "BINARYMIME",
+                "REQUIRETLS",
             ),
         )
     )
@@ -36,7 +39,10 @@ def test_all():
     assert able.size_limit == 1000
     assert able.auth == ("PLAIN", "LOGIN")
     assert able.keywords["X-OTHER"] == "a b"
-    assert "DSN" in able.keywords
+    assert able.dsn
+    assert able.chunking
+    assert able.binarymime
+    assert able.requiretls
 
 
 def test_first_line_is_no_keyword():
@@ -55,6 +61,22 @@ def test_first_line_is_no_keyword():
 def test_auth(lines, expected):
     """The legacy spelling counts, and several lines add up."""
     assert Capabilities.from_reply(Reply(250, ("mx", *lines))).auth == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("LIMITS RCPTMAX=100 MAILMAX=5 RCPTDOMAINMAX=1", (100, 1, 5)),
+        ("limits mailmax=7", (None, None, 7)),
+        ("LIMITS", (None, None, None)),
+        ("LIMITS RCPTMAX=0 MAILMAX=-1 RCPTDOMAINMAX=x OTHER=5", (None, None, None)),
+        ("LIMITS RCPTMAX=12345678", (None, None, None)),
+    ],
+)
+def test_limits(value, expected):
+    """A limit is a number from 1 to 999999, and anything else limits nothing (RFC 9422)."""
+    able = Capabilities.from_reply(Reply(250, ("mx", value)))
+    assert (able.rcpt_max, able.rcpt_domain_max, able.mail_max) == expected
 
 
 @pytest.mark.parametrize("value", ["SIZE", "SIZE 0", "SIZE many", "SIZE -5", "SIZE " + "9" * 30])

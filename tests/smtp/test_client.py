@@ -6,6 +6,7 @@ import pytest
 
 from django_smtpx.smtp import Client, Envelope, RecipientsRefused, SMTPError
 from django_smtpx.smtp.options import Credential, Security
+from django_smtpx.testing import ScriptedServer
 from tests.smtp.talk import BYE, Server, accepted, envelope, opening
 
 DONE = [*accepted(), b"250 ok\r\n"]
@@ -154,3 +155,65 @@ def test_arguments(arguments, port, security):
         Credential("u", arguments.get("password", "")) if "username" in arguments else None
     )
     assert "password" not in repr(smtp.options)
+
+
+def unverified(server_context, *, then):
+    """Return a server that shows its certificate twice, and then plays a script."""
+    hello = b"250-mx\r\n250 STARTTLS\r\n"
+    upgrade = [*opening(hello), "line", b"220 go\r\n", "tls"]
+    return Server([*upgrade, "eof"], then(upgrade), context=server_context)
+
+
+def test_tls_not_required(other_context, ca_file):
+    """With TLS-Required: No a message goes over TLS that does not verify; the next one does not."""
+    optional = envelope(content=b"Subject: x\r\ntls-required:  NO\r\n\r\nx\r\n")
+
+    def then(upgrade):
+        return [*upgrade, "line", b"250 mx\r\n", "line", b"250 ok\r\n", "line", b"250 ok\r\n",
+                "line", b"354 go\r\n", "content", b"250 taken\r\n", *BYE]  # fmt: skip
+
+    with unverified(other_context, then=then) as server:
+        smtp = client(server, security="starttls", ca_file=ca_file)
+        outcomes = smtp.send_all([optional, envelope()])
+        assert next(outcomes).results[0].outcome == "sent"
+        with pytest.raises(SMTPError):
+            next(outcomes)
+        smtp.close()
+
+
+@pytest.mark.parametrize("changes", [{}, {"username": "u", "password": "p"}])
+def test_tls_stays_required(other_context, ca_file, changes):
+    """Without the header, or with a login, nothing goes over TLS that does not verify."""
+    text = b"TLS-Required: No\r\n\r\nx\r\n" if changes else b"Subject: TLS-Required: No\r\n\r\n"
+    with unverified(other_context, then=lambda upgrade: upgrade) as server:
+        smtp = client(server, security="starttls", ca_file=ca_file, **changes)
+        with pytest.raises(SMTPError, match="certificate"):
+            smtp.send(envelope(content=text))
+        assert server.connections == 1
+        smtp.close()
+
+
+def test_limits():
+    """A server's limits of recipients and of transactions are kept, in linear time."""
+    hello = "250 mx\nPIPELINING\nLIMITS RCPTMAX=100 MAILMAX=7"
+    with (
+        ScriptedServer({"EHLO": hello}, rcpt_limit=100) as server,
+        client(server) as smtp,
+    ):
+        names = [f"{number}@example.net" for number in range(1000)]
+        results = smtp.send(envelope(*names))
+        assert [result.recipient for result in results] == names
+        assert {result.outcome for result in results} == {"sent"}
+        assert [len(each.recipients) for each in server.messages] == [100] * 10
+        assert [each.session for each in server.messages] == [1] * 7 + [2] * 3
+
+
+def test_unannounced_limit():
+    """What a server takes at once is learned from its first 452."""
+    with ScriptedServer(rcpt_limit=30) as server, client(server) as smtp:
+        names = [f"{number}@example.net" for number in range(100)]
+        results = smtp.send(envelope(*names))
+        (session,) = server.sessions
+        commands = [each for each in session.commands if each.verb == "RCPT"]
+    assert {result.outcome for result in results} == {"sent"}
+    assert len(commands) == 100 + 70

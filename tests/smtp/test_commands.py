@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from django_smtpx.smtp import commands
+from django_smtpx.smtp.envelope import DSN
 
 
 def test_lines():
@@ -89,3 +90,28 @@ def test_bad_mechanism():
     """A mechanism's name comes from outside, too."""
     with pytest.raises(ValueError):
         commands.auth("PLAIN\r\nX")
+
+
+def test_extensions():
+    """Parameters of extensions stand behind the path."""
+    dsn = DSN(ret="FULL", envid="a b+c=\u007e", notify=("SUCCESS", "DELAY"))
+    assert commands.mail("a@b", requiretls=True, dsn=dsn, body="BINARYMIME") == (
+        b"MAIL FROM:<a@b> BODY=BINARYMIME REQUIRETLS RET=FULL ENVID=a+20b+2Bc+3D~\r\n"
+    )
+    assert commands.rcpt("a+b=c@d", dsn=dsn) == (
+        b"RCPT TO:<a+b=c@d> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb+3Dc@d\r\n"
+    )
+    assert commands.rcpt("a@b", dsn=DSN(orcpt=False)) == b"RCPT TO:<a@b>\r\n"
+    assert commands.mail("a@b", dsn=DSN()) == b"MAIL FROM:<a@b>\r\n"
+
+
+def test_original_recipient_in_unicode():
+    """An address that is not ASCII goes as it is, with what would be taken for syntax escaped."""
+    line = commands.rcpt("\u00fc+x=y@d", smtputf8=True, dsn=DSN()).decode()
+    assert line == "RCPT TO:<\u00fc+x=y@d> ORCPT=utf-8;\u00fc\\x{2B}x\\x{3D}y@d\r\n"
+
+
+def test_bdat():
+    """A chunk is announced with its size, and the last one as such."""
+    assert commands.bdat(0, last=True) == b"BDAT 0 LAST\r\n"
+    assert commands.bdat(86, last=False) == b"BDAT 86\r\n"

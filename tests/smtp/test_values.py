@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import socket
 
@@ -7,7 +9,7 @@ import pytest
 
 from django_smtpx.smtp import errors
 from django_smtpx.smtp.deadline import Deadline
-from django_smtpx.smtp.envelope import Envelope
+from django_smtpx.smtp.envelope import DSN, Envelope
 from django_smtpx.smtp.options import Credential, local_helo_name
 from django_smtpx.smtp.reply import Reply
 from django_smtpx.smtp.states import PHASES, TRANSITIONS, State
@@ -21,6 +23,48 @@ def test_envelope():
         Envelope("a@b", [], b"")
     assert Envelope("a@b", ["c@d"], b"\xff").needs_8bitmime
     assert Envelope("a@b", ["\u00fc@d"], b"").needs_smtputf8
+
+
+def test_envelope_content():
+    """Bytes of every kind and binary files are contents; what cannot be read twice is none."""
+    for given in (bytearray(b"x"), memoryview(b"x")):
+        assert Envelope("a@b", ["c@d"], given).content == b"x"
+    file = io.BytesIO(b"skipped\r\n\xff")
+    file.seek(9)
+    assert Envelope("a@b", ["c@d"], file).inspect()[:2] == (3, True)
+    for wrong in ("text", io.StringIO("text"), None, 7):
+        with pytest.raises(TypeError, match="bytes or a binary file"):
+            Envelope("a@b", ["c@d"], wrong)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe, pytest.raises(TypeError, match="read twice"):
+        Envelope("a@b", ["c@d"], pipe)
+    os.close(writer)
+
+
+def test_other_recipients():
+    """The same envelope for others keeps all the rest."""
+    dsn = DSN(notify=("NEVER",))
+    one = Envelope("a@b", ["c@d"], b"x", ident=7, dsn=dsn, require_tls=True)
+    other = one.to(["e@f", "g@h"])
+    assert other == Envelope("a@b", ["e@f", "g@h"], b"x", ident=7, dsn=dsn, require_tls=True)
+    assert one.recipients == ("c@d",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"ret": "ALL"}, "ret must be"),
+        ({"notify": ("success",)}, "notify holds 'success'"),
+        ({"notify": ("NEVER", "DELAY")}, "stands alone"),
+        ({"envid": "x" * 101}, "up to 100"),
+        ({"envid": "a\nb"}, "printable"),
+        ({"envid": "\u00fc"}, "ASCII"),
+    ],
+)
+def test_bad_dsn(wrong, word):
+    """What no command can say is refused where it is written."""
+    with pytest.raises(ValueError, match=word):
+        DSN(**wrong)
 
 
 @pytest.mark.parametrize(
