@@ -142,8 +142,14 @@ ssl = no
 base_dir = {root}/dovecot/run
 state_dir = {root}/dovecot/state
 log_path = {root}/log/dovecot.log
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
+# Nor is who comes from one address with many wrong passwords made to wait.
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {root}/dovecot/users
@@ -251,8 +257,11 @@ def without_trace(data: bytes) -> Delivered:
 
 
 @contextmanager
-def postfix_server() -> Iterator[Postfix]:
-    """Run Postfix and Dovecot until the block ends; raise NotThere where they cannot run."""
+def postfix_server(mechanisms: str = "plain login") -> Iterator[Postfix]:
+    """Run Postfix and Dovecot until the block ends; raise NotThere where they cannot run.
+
+    ``mechanisms`` are those that Dovecot offers, under its own names.
+    """
     for program in ("postfix", "dovecot"):
         if shutil.which(program, path=SBIN) is None:
             raise NotThere(f"{program} is not installed (apt-get install postfix dovecot-core).")
@@ -260,14 +269,14 @@ def postfix_server() -> Iterator[Postfix]:
     # Not pytest's own folder: the servers' users must be able to walk into this one.
     root = Path(tempfile.mkdtemp(prefix="smtpx-postfix-"))
     try:
-        server = _lay_out(root, sudo)
+        server = _lay_out(root, sudo, mechanisms)
         with _serving(server):
             yield server
     finally:
         subprocess.run([*sudo, "rm", "-rf", str(root)], check=True)
 
 
-def _lay_out(root: Path, sudo: tuple[str, ...]) -> Postfix:
+def _lay_out(root: Path, sudo: tuple[str, ...], mechanisms: str) -> Postfix:
     """Write the configuration of both servers."""
     root.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "log", "tls", "dovecot"):
@@ -281,6 +290,7 @@ def _lay_out(root: Path, sudo: tuple[str, ...]) -> Postfix:
         "root": root,
         "uid": NOBODY,
         "gid": NOBODY,
+        "mechanisms": mechanisms,
         "submission": server.submission,
         "smtps": server.smtps,
     }

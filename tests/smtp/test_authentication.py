@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import sys
 
 import pytest
 
@@ -309,3 +310,12 @@ def test_lost_while_the_token_was_fetched():
     protocol, _ = wanting("XOAUTH2")
     protocol.receive_eof()
     assert failure(protocol, ServerDisconnected).phase == "auth"
+
+
+def test_scramp_would_do(monkeypatch):
+    """A server that has SCRAM alone is beyond us without scramp, and the error says what to do."""
+    monkeypatch.setitem(sys.modules, "scramp", None)
+    protocol = begun()
+    feed(protocol, b"250-mx\r\n250 AUTH SCRAM-SHA-256\r\n")
+    error = failure(protocol, AuthenticationError)
+    assert str(error).endswith("; for SCRAM: pip install 'django-smtpx[scram]'")
