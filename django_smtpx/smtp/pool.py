@@ -11,13 +11,14 @@ import os
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django_smtpx.smtp.envelope import Envelope
     from django_smtpx.smtp.options import Options
@@ -49,7 +50,11 @@ class Pool:
 
     ``on_close`` is called with each session that the pool closes, or finds
     dead, after that is done and outside the lock: a caller that keeps something
-    in ``session.tag`` gives it back there. What it raises is not caught.
+    in ``session.tag`` gives it back there. What it raises is not caught, but for
+    the reaper's thread, which tells :func:`threading.excepthook` and goes on.
+
+    An exception from outside (a task's time limit, Ctrl-C) that falls into a
+    method closes the session that was in its hands.
     """
 
     def __init__(self, on_close: Callable[[Session], None] | None = None) -> None:
@@ -79,19 +84,19 @@ class Pool:
         session = self.lease_idle(options, limits)
         if session is None:
             session = Session.open(options, watch=watch, first=first)
-            with self._changed:
+            with self._in_hands(session), self._changed:
                 self._leased.add(session)
         return session
 
     def lease_idle(self, options: Options, limits: Limits = DEFAULT_LIMITS) -> Session | None:
         """Return a session that is open already, or None; the one used last comes first."""
         while True:
-            with self._changed:
-                session = self._pop(options)
-            if session is None:
-                return None
-            if _within(session, limits) and session.alive():
-                return session
+            with self._in_hands() as hands:
+                session = self._take(hands, options)
+                if session is None:
+                    return None
+                if _within(session, limits) and session.alive():
+                    return session
             self._close(session)
 
     def release(self, session: Session, limits: Limits = DEFAULT_LIMITS) -> bool:
@@ -99,47 +104,85 @@ class Pool:
 
         One that is broken, or used up by ``limits``, is closed, with QUIT where it is in step.
         """
-        keep = session.usable and _within(session, limits) and limits.idle_timeout > 0
-        with self._changed:
-            self._leased.discard(session)
-            if keep:
-                until = min(
-                    time.monotonic() + limits.idle_timeout,
-                    session.opened_at + limits.connection_max_age,
-                )
-                self._idle.setdefault(session.pool_key, []).append(_Idle(session, until))
-                self._watch_over()
+        with self._in_hands(session):
+            keep = session.usable and _within(session, limits) and limits.idle_timeout > 0
+            with self._changed:
+                self._leased.discard(session)
+                if keep:
+                    until = min(
+                        time.monotonic() + limits.idle_timeout,
+                        session.opened_at + limits.connection_max_age,
+                    )
+                    self._idle.setdefault(session.pool_key, []).append(_Idle(session, until))
+                    try:
+                        self._watch_over()
+                    except RuntimeError:
+                        # No thread is to be had, such as when Python shuts down.
+                        self._remove(session)
+                        keep = False
         if not keep:
             self._close(session)
         return keep
 
     def close(self) -> None:
         """Say QUIT on every idle session; leased ones are their users'."""
-        with self._changed:
-            sessions = [idle.session for idles in self._idle.values() for idle in idles]
-            self._idle.clear()
-            self._changed.notify_all()
-        for session in sessions:
+        while True:
+            with self._in_hands() as hands:
+                session = self._take(hands)
+            if session is None:
+                return
             self._close(session)
 
     def __len__(self) -> int:
         with self._changed:
             return sum(map(len, self._idle.values()))
 
-    def _pop(self, options: Options) -> Session | None:
-        idles = self._idle.get(options)
+    def _take(self, hands: list[Session], options: Options | None = None) -> Session | None:
+        """Return the idle session that was used last with ``options`` (None: any), or None.
+
+        It is in ``hands`` before it leaves "idle": at no moment nobody knows of it.
+        """
+        with self._changed:
+            if options is None:
+                options = next(iter(self._idle), None)
+            if options is None or options not in self._idle:
+                return None
+            session = self._idle[options][-1].session
+            hands.append(session)
+            self._leased.add(session)
+            self._remove(session)
+            return session
+
+    def _remove(self, session: Session) -> None:
+        """Take a session out of "idle", if it is there; called under the lock."""
+        idles = self._idle.get(session.pool_key, [])
+        idles[:] = [idle for idle in idles if idle.session is not session]
         if not idles:
-            return None
-        session = idles.pop().session
-        if not idles:
-            del self._idle[options]
-        self._leased.add(session)
-        return session
+            self._idle.pop(session.pool_key, None)
+            self._changed.notify_all()
+
+    @contextmanager
+    def _in_hands(self, *sessions: Session) -> Iterator[list[Session]]:
+        """Close, when an exception falls in here, the sessions that are in no other hands."""
+        hands = list(sessions)
+        try:
+            yield hands
+        except BaseException:
+            for session in hands:
+                with self._changed:
+                    self._remove(session)
+                session.abort()
+                self._closed(session)
+            raise
 
     def _close(self, session: Session) -> None:
+        with self._in_hands(session):
+            session.quit()
+        self._closed(session)
+
+    def _closed(self, session: Session) -> None:
         with self._changed:
             self._leased.discard(session)
-        session.quit()
         if self.on_close is not None:
             self.on_close(session)
 
@@ -148,10 +191,11 @@ class Pool:
     def _watch_over(self) -> None:
         """See to it that a reaper runs; called under the lock."""
         if self._reaper is None:
-            self._reaper = threading.Thread(
+            reaper = threading.Thread(
                 target=self._reap, name="django_smtpx idle sessions", daemon=True
             )
-            self._reaper.start()
+            reaper.start()
+            self._reaper = reaper
         else:
             self._changed.notify_all()
 
@@ -167,7 +211,12 @@ class Pool:
                     self._changed.wait(self._next_expiry() - time.monotonic())
                     continue
             for session in expired:
-                self._close(session)
+                try:
+                    self._close(session)
+                except Exception as error:  # noqa: BLE001
+                    # What the caller's on_close raises must not keep others from being closed.
+                    told = (type(error), error, error.__traceback__, threading.current_thread())
+                    threading.excepthook(threading.ExceptHookArgs(told))
 
     def _expired(self, now: float) -> list[Session]:
         expired: list[Session] = []
