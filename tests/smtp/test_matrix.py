@@ -119,9 +119,9 @@ def _untrue(cell: cells.Cell, seen: Seen) -> list[str]:
             found.append(f"{index} is {end.outcome}, and 250 was {'' if promised else 'not '}said")
         if end.outcome == "unknown" and cell.phase not in ANSWERED_LATE:
             found.append(f"{index} is unknown, and its content had not left")
-        if end.outcome in ("failed", "deferred") and index in accepted and whole:
-            if end.code is None or end.code < 400 or end.content_sent != "all":
-                found.append(f"{index} is {end.outcome}, and the server has all of it")
+        refused = end.code is not None and end.code >= 400 and end.content_sent == "all"
+        if end.outcome in ("failed", "deferred") and index in accepted and whole and not refused:
+            found.append(f"{index} is {end.outcome}, and the server has all of it")
     if whole and cell.phase not in (*ANSWERED_LATE, "quit") and not promised:
         found.append("the end of the content left behind a failure")
     return found

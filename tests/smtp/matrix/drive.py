@@ -71,14 +71,25 @@ class Stage:
         return Session.open(options(**{**given, **changes}), first=first)
 
 
-def play(cell: Cell, stage: Stage, *, bytewise: bool = False, settle: bool = True) -> Seen:
-    """Play a cell; ``bytewise`` cuts all that the server says, and without ``settle`` it is not
-    tried whether the session may be used again.
+def play(
+    cell: Cell,
+    stage: Stage,
+    *,
+    bytewise: bool = False,
+    settle: bool = True,
+    streamed: bool = False,
+    slow: bool = False,
+) -> Seen:
+    """Play a cell.
+
+    ``bytewise`` cuts all that the server says. Without ``settle`` it is not tried whether the
+    session may be used again. ``streamed`` sends the content ten bytes at a time, and with ``slow``
+    no answer is there before it is waited for.
     """
     trust.forget()
     peer = _peer(cell)
     peer.bytewise = bytewise
-    mail = _envelope(cell)
+    mail = _envelope(cell, streamed=streamed or cell.phase in CHUNK)
     started = stage.clock.now
     try:
         session = stage.open(peer, first=mail, **_changes(cell))
@@ -90,6 +101,8 @@ def play(cell: Cell, stage: Stage, *, bytewise: bool = False, settle: bool = Tru
         (outcome,) = session.transact([envelope()])
         assert outcome.error is None
     target = peer.round + 1
+    assert stage.wire is not None
+    stage.wire.slow = slow
     if cell.fault == "stray" and cell.phase == "mail":
         peer.say(b"250 2.0.0 unasked\r\n")
     started = stage.clock.now
@@ -173,8 +186,8 @@ def _changes(cell: Cell) -> dict[str, object]:
     return changes
 
 
-def _envelope(cell: Cell):
-    body = io.BytesIO(CONTENT) if cell.phase in CHUNK else CONTENT
+def _envelope(cell: Cell, *, streamed: bool):
+    body = io.BytesIO(CONTENT) if streamed else CONTENT
     return envelope(*NAMES[: cell.recipients], content=body)
 
 

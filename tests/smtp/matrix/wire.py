@@ -58,9 +58,11 @@ class Peer:
         helo_only: bool = False,
         before: tuple[int, str] = (0, ""),
         after: int | None = None,
+        forgiving: bool = False,
     ) -> None:
         self._fault, self._at, self._before, self._after = fault, at, before, after
         self._keywords, self._refuse, self._helo_only = keywords, refuse, helo_only
+        self._forgiving = forgiving
         self.out = bytearray()
         self.closed = ""
         self.mute = self.flood = self.drip = self.bytewise = self.stuck = False
@@ -231,7 +233,8 @@ class Peer:
         elif self._last:
             self.complete.append(self.round)
         key = "bdat" if self._last else f"chunk{self._chunks}"
-        self._broken = not self._answer(key, good) or self._broken
+        refused = not self._answer(key, good)
+        self._broken = (refused or self._broken) and not self._forgiving
 
     # -- answers ---------------------------------------------------------------------------------
 
@@ -277,13 +280,16 @@ class Wire(Transport):
     """A connection to ``peer``, with no socket.
 
     The first bytes sent to a peer that has closed vanish, as with TCP; behind
-    a reset, and from the second time on, sending fails.
+    a reset, and from the second time on, sending fails. With ``slow`` there is
+    nothing to be read without waiting. ``sent`` is what was taken.
     """
 
     def __init__(self, peer: Peer, clock: Clock) -> None:
         self.peer = peer
         self.ip, self.port, self.tls, self.verified_by, self.first = "192.0.2.1", 25, "", "", b""
         self.shut = False
+        self.slow = False
+        self.sent = bytearray()
         self._clock = clock
         self._steps = 0
         self._vanished = False
@@ -303,8 +309,11 @@ class Wire(Transport):
             raise ServerDisconnected("Writing failed")
         if peer.closed:
             self._vanished = True
+            self.sent += data
             return len(data)
-        return peer.feed(bytes(data))
+        taken = peer.feed(bytes(data))
+        self.sent += data[:taken]
+        return taken
 
     def receive(self) -> bytes | None:
         """Return what has come."""
@@ -328,6 +337,8 @@ class Wire(Transport):
         peer = self.peer
         if not peer.bytewise:
             self._step()
+        if self.slow and not timeout:
+            return False
         if peer.out or peer.flood or peer.closed or self._due:
             return True
         if peer.drip and timeout >= DRIP:
