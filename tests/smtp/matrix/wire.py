@@ -44,8 +44,9 @@ class Peer:
 
     ``at`` is the place of its ``fault``: the round (the number of the MAIL, 0
     before the first) and the name of the command. ``heard`` are the places it
-    got to, ``complete`` the rounds whose content it has with its end, and
-    ``promised`` those that it has answered with 250.
+    got to, ``complete`` the rounds whose content it has with its end,
+    ``promised`` those that it has answered with 250, and ``accepted`` and
+    ``senders`` what was in them.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Peer:
         self.heard: list[tuple[int, str]] = []
         self.complete: list[int] = []
         self.promised: list[int] = []
+        self.senders: dict[int, str] = {}
         self.accepted: dict[int, set[int]] = {}
         self._line = b""
         self._auth = 0
@@ -158,6 +160,7 @@ class Peer:
 
     def _on_mail(self, line: bytes) -> None:
         self.round += 1
+        self.senders[self.round] = line.split(b"<")[1].split(b">")[0].decode()
         self._rcpts = self._chunks = 0
         self._broken = False
         self._content = bytearray()
