@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["testing.md"])
+@pytest.mark.parametrize("page", ["testing.md", "client.md"])
 def test_examples_of_the_documentation_run(page: str) -> None:
     """What a page shows is what happens."""
     text = (DOCS / page).read_text().replace("\n```\n", "\n\n")
@@ -19,3 +20,15 @@ def test_examples_of_the_documentation_run(page: str) -> None:
     doctest.DocTestRunner().run(test, out=report.append)
     assert test.examples
     assert not report, "".join(report)
+
+
+def test_the_table_of_states_is_the_one_that_runs() -> None:
+    """The page shows the transitions as they are; ``python docs/make_states.py`` writes it."""
+    spec = importlib.util.spec_from_file_location("make_states", DOCS / "make_states.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (DOCS / "states.md").read_text(encoding="utf-8")
+    assert module.page(text) == text
+    assert "| BDAT LAST | RCPT | 2yz | READY |" in text
