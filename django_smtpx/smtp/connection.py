@@ -77,12 +77,14 @@ class Connection:
                 raise
             refused = error
         try:
-            return cls._try(login, watch, first)
+            connection = cls._try(login, watch, first)
         except SMTPError as error:
             told = login.told(refused, error)
             if told is error:
                 raise
             raise told from error
+        login.succeeded()
+        return connection
 
     @classmethod
     def _try(cls, login: Login, watch: Watch | None, first: Envelope | None) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import sasl, tokens, verdict
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.protocol import Protocol
 
 
+REMEMBERED = 3600.0
+"""Seconds in which a server that took a login without its channel binding alone is not asked for
+it with one: each such would cost a connection and, in the server's eyes, a failed login.
+"""
+_MANY = 1_000
+_unbound: dict[tuple[str, int], float] = {}
+
+
 class Login:
     """How to log in: the options, and the bearer token where there is one.
 
@@ -24,6 +33,9 @@ class Login:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._place = (options.host, options.port)
+        if _unbound.get(self._place, 0.0) > time.monotonic():
+            self._leave_out_binding()
         self.again = False
         self._tried = False
         self._token: str | None = None
@@ -51,6 +63,13 @@ class Login:
         else:
             self._renew(error)
 
+    def succeeded(self) -> None:
+        """Remember what has made the second try succeed."""
+        if self._token is None:
+            if len(_unbound) >= _MANY:
+                _unbound.clear()
+            _unbound[self._place] = time.monotonic() + REMEMBERED
+
     def told(self, first: SMTPError, second: SMTPError) -> SMTPError:
         """Return which of two failures is the login's: the second counts where it is about AUTH."""
         last = second if isinstance(second, AuthenticationError) else first
@@ -63,6 +82,14 @@ class Login:
         assert credential is not None
         assert credential.token is not None
         return credential.token
+
+    def _leave_out_binding(self) -> None:
+        credential = self.options.credential
+        if credential is not None:
+            usable = sasl.usable(self.options.auth, credential)
+            unbound = tuple(name for name in usable if not name.endswith(sasl.PLUS))
+            if unbound:
+                self.options = dataclasses.replace(self.options, auth=unbound)
 
     def _renew(self, error: SMTPError) -> None:
         assert self._token is not None

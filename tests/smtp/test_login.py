@@ -9,7 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from django_smtpx.smtp import AuthenticationError, Client, Envelope, ServerDisconnected, SMTPError
+from django_smtpx.smtp import (
+    AuthenticationError,
+    Client,
+    Envelope,
+    ServerDisconnected,
+    SMTPError,
+    login,
+)
 from django_smtpx.testing import Close, Reply, ScriptedServer
 from tests.smtp.talk import CONTENT, error_of
 
@@ -63,6 +70,11 @@ def no_secret_in(*texts, secrets=(PASSWORD, TOKEN)):
     """Check that no text shows a secret."""
     for text in texts:
         assert not [secret for secret in secrets if secret in str(text)], text
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch):
+    monkeypatch.setattr(login, "_unbound", {})
 
 
 @pytest.fixture
@@ -161,6 +173,25 @@ def test_binding_refused(script, server_context, ca_file):
         send(client(server, ca_file))
     assert mechanisms(server) == [["SCRAM-SHA-512-PLUS"], ["SCRAM-SHA-512"]]
     assert server.sessions[0].verbs[-1] == "QUIT"
+
+
+def test_binding_remembered(monkeypatch, server_context, ca_file):
+    """For an hour a server that knows another binding is not asked for it at each connection."""
+    with serving(server_context, channel_bindings=()) as server:
+        for _ in range(2):
+            send(client(server, ca_file))
+        send(client(server, ca_file, auth=["SCRAM-SHA-256", "PLAIN"]))
+        only = client(server, ca_file, auth=["SCRAM-SHA-256-PLUS"])
+        assert error_of(send, only).code == 535
+        monkeypatch.setattr(login, "_MANY", 1)
+        monkeypatch.setattr(login, "REMEMBERED", -1.0)
+        monkeypatch.setattr(login, "_unbound", {(server.host, server.port): 0.0})
+        for _ in range(2):
+            send(client(server, ca_file))
+    assert mechanisms(server) == [
+        ["SCRAM-SHA-512-PLUS"], ["SCRAM-SHA-512"], ["SCRAM-SHA-512"], ["SCRAM-SHA-256"],
+        ["SCRAM-SHA-256-PLUS"], *[["SCRAM-SHA-512-PLUS"], ["SCRAM-SHA-512"]] * 2,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
