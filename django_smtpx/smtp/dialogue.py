@@ -47,7 +47,7 @@ class Dialogue:
         self._options = options
         self._redactor = Redactor(options.credential)
         self._redacts = options.credential is not None
-        self._reader = ReplyReader()
+        self._reader = ReplyReader(self._redactor.text)
         # Each with the place of its command in the stream of all bytes sent.
         self._owed: deque[tuple[str, Transaction | None, int]] = deque([(GREETING, None, -1)])
         self._current: deque[Transaction] = deque()
@@ -289,10 +289,9 @@ class Dialogue:
             **self._judge_lost(phase, transaction, verdict.judge_garbage(phase)),
         )
 
-    def _garbage(self, message: str, data: bytes) -> None:
-        shown = self._redactor.text(data[:200].decode("utf-8", "backslashreplace"))
-        self.entries.append((time.monotonic(), "S:", repr(shown)[1:-1]))
-        error = self._broken(ProtocolError, self._redactor.text(message))
+    def _garbage(self, message: str, data: bytes = b"") -> None:
+        """End the dialogue; ``message`` shows of ``data`` what may be seen of it."""
+        error = self._broken(ProtocolError, message)
         if self.owed == GREETING and not self.tls and mode.is_tls(data):
             error = mode.speaks_tls(self._options, "it answers in TLS")
         self.fail(error)
@@ -307,7 +306,9 @@ class Dialogue:
         half = self._reader.trailing.strip(b"\r\n")
         if self.state is not State.GREETING or not half or mode.is_reply(half):
             return False
-        self._garbage(f"This is not an SMTP reply: {mode.shown(half)}", half)
+        text = self._redactor.text(half.decode("utf-8", "surrogateescape"))
+        shown = mode.shown(text.encode("utf-8", "surrogateescape"))
+        self._garbage(f"This is not an SMTP reply: {shown}", half)
         return True
 
     def _refuse_stray(self) -> None:
@@ -316,7 +317,7 @@ class Dialogue:
             return
         reply = self._reader.next_reply()
         if reply is None:
-            self._garbage("The server said something that it was not asked for", b"")
+            self._garbage("The server said something that it was not asked for")
             return
         reply = self._redactor.reply(reply)
         goodbye = reply.code == SERVICE_NOT_AVAILABLE
@@ -329,7 +330,7 @@ class Dialogue:
         elif goodbye:
             self.fail(refused(ReplyError, "mail", "", reply))
         else:
-            self._garbage("The server said something that it was not asked for", b"")
+            self._garbage("The server said something that it was not asked for")
 
     def _broken(self, cls: type[SMTPError], message: str) -> SMTPError:
         """Return the error of the command whose reply is owed next."""

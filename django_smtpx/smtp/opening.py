@@ -38,7 +38,7 @@ class Opening(Authentication):
         """Go on behind a TLS handshake: all that was known is forgotten (RFC 3207 section 4.2)."""
         self.tls = True
         self.capabilities = Capabilities()
-        self._reader = ReplyReader()
+        self._reader = ReplyReader(self._redactor.text)
         self.state = State.HELLO
         self._send("EHLO", commands.ehlo(self._options.helo))
 

@@ -8,9 +8,13 @@ a reply are skipped.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from django_smtpx.smtp.errors import ProtocolError
 from django_smtpx.smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Security limits: what a server may make us hold in memory for one reply.
 LINE_LIMIT = 12_288
@@ -32,11 +36,13 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 class ReplyReader:
     """Collects bytes, and gives whole replies.
 
-    After :class:`ProtocolError` was raised, what follows cannot be trusted and
-    the reader is not to be used any more.
+    ``redact`` takes the secrets out of what an error shows of a line. After
+    :class:`ProtocolError` was raised, what follows cannot be trusted and the
+    reader is not to be used any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
         self._known: dict[bytes, Reply] = {}
         self._buffer = b""
         self._start = 0
@@ -114,7 +120,7 @@ class ReplyReader:
             raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
         match = _LINE.fullmatch(line)
         if match is None:
-            raise ProtocolError(f"This is not an SMTP reply: {_shown(line)}")
+            raise ProtocolError(f"This is not an SMTP reply: {self._shown(line)}")
         code = int(match[1])
         if self._lines and code != self._code:
             raise ProtocolError(f"One reply has two codes, {self._code} and {code}.")
@@ -127,6 +133,13 @@ class ReplyReader:
             )
         return match[2] != b"-"
 
+    def _shown(self, line: bytes) -> str:
+        """Return the beginning of a line; the secrets go first, for one may be cut in two."""
+        text = self._redact(line.decode("utf-8", "surrogateescape"))
+        safe = text.encode("utf-8", "surrogateescape")
+        shown = repr(safe[:80])[1:]
+        return shown if len(safe) <= 80 else f"{shown}..."
+
     def _finish(self) -> Reply:
         reply = Reply(self._code, tuple(self._lines))
         self._lines = []
@@ -138,8 +151,3 @@ class ReplyReader:
 def _decode(text: bytes) -> str:
     """Return the text of a line; what is not UTF-8 stays visible, and controls do not act."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.decode("utf-8", "backslashreplace"))
-
-
-def _shown(line: bytes) -> str:
-    shown = repr(line[:80])[1:]
-    return shown if len(line) <= 80 else f"{shown}..."
