@@ -254,7 +254,9 @@ def _reason(error: OSError) -> str:
 
 
 def _meaning(error: OSError, options: Options) -> str:
-    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLEOFError):
+        return "the server closed the connection"
+    if not isinstance(error, ssl.SSLError):
         return f"the server closed the connection ({error.strerror or error})"
     reason = _reason(error)
     name = reason.rpartition("ALERT_")[2]
