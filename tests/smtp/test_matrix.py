@@ -6,6 +6,7 @@ import pytest
 
 from tests.smtp.matrix import cells, model
 from tests.smtp.matrix.drive import Seen, Stage, play
+from tests.smtp.talk import feed, flush, opened
 
 TABLES = {
     "opening": cells.opening(),
@@ -89,6 +90,49 @@ def test_goodbye_by_its_enhanced_code(pipelining, refused, stage):
             assert (end.cls, end.outcome, end.code, end.enhanced_code, end.category) == (
                 "SenderRefused", "deferred", 451, "4.4.2", "disconnected",
             )  # fmt: skip
+
+
+NOOP = {
+    "4yz": None,
+    "5yz": None,
+    "bytes": None,
+    "421": ("ServiceUnavailable", 421, "server_busy"),
+    "wrong": ("ProtocolError", 354, "protocol_error"),
+    "eof": ("ServerDisconnected", None, "disconnected"),
+    "silence": ("ServerTimeout", None, "timeout"),
+    "garbage": ("ProtocolError", None, "protocol_error"),
+    "mixed": ("ProtocolError", None, "protocol_error"),
+    "long": ("ProtocolError", None, "protocol_error"),
+    "endless": ("ProtocolError", None, "protocol_error"),
+    "two": ("ProtocolError", None, "protocol_error"),
+    "stray": ("ProtocolError", 250, "protocol_error"),
+}
+"""What ends the dialogue at NOOP, which no session says: whatever its answer, it changes nothing."""
+
+
+@pytest.mark.parametrize("split", ["whole", "bytes"])
+@pytest.mark.parametrize("fault", NOOP)
+def test_noop(fault, split):
+    """NOOP may be refused (RFC 5321 section 4.1.1.9); what is no answer ends the dialogue."""
+    protocol = opened()
+    protocol.noop()
+    if fault == "stray":
+        protocol.receive_data(wire.EXTRA)
+    flush(protocol)
+    if fault == "eof":
+        protocol.receive_eof()
+    elif fault == "silence":
+        protocol.receive_timeout()
+    else:
+        fine = b"250 2.0.0 yes\r\n"
+        said = {**wire.TEXTS, "wrong": b"354 go on\r\n", "two": fine + wire.EXTRA}
+        said |= {"bytes": fine, "stray": fine, "endless": wire.FLOOD * 3}
+        feed(protocol, said[fault], split if fault not in UNCUT else "whole")
+    failure = protocol.failure
+    assert protocol.idle is (NOOP[fault] is None)
+    if NOOP[fault] is not None:
+        assert (type(failure).__name__, failure.code, failure.category) == NOOP[fault]
+        assert (failure.phase, failure.action, failure.content_sent) == ("mail", "retry", "no")
 
 
 def _compare(expected: model.Expected, seen: Seen) -> list[str]:

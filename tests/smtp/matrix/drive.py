@@ -128,7 +128,7 @@ def _check_reuse(session: Session, peer: Peer, *, usable: bool) -> None:
     assert len(peer.promised) == promised + usable
     assert all(outcome.error is None for outcome in found)
     session.quit()
-    assert session._connection.transport.shut
+    assert session._connection.closed
 
 
 def _peer(cell: Cell) -> Peer:

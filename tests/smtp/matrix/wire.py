@@ -61,13 +61,13 @@ class Peer:
         after: int | None = None,
         forgiving: bool = False,
     ) -> None:
-        self._fault, self._at, self._before, self._after = fault, at, before, after
+        self.fault, self._at, self._before, self._after = fault, at, before, after
         self._keywords, self._refuse, self._helo_only = keywords, refuse, helo_only
         self._forgiving = forgiving
         self.out = bytearray()
         self.closed = ""
         self.mute = self.flood = self.drip = self.bytewise = self.stuck = False
-        self.tls = False
+        self.tls = self.awaits_tls = False
         self.round = 0
         self.heard: list[tuple[int, str]] = []
         self.complete: list[int] = []
@@ -142,7 +142,7 @@ class Peer:
         self._answer("helo", b"250 mx.example\r\n")
 
     def _on_starttls(self, line: bytes) -> None:
-        self._answer("starttls", b"220 2.0.0 go\r\n")
+        self.awaits_tls = self._answer("starttls", b"220 2.0.0 go\r\n")
 
     def _on_auth(self, line: bytes) -> None:
         self._answer_auth()
@@ -246,7 +246,7 @@ class Peer:
         place = (self.round, key)
         self.heard.append(place)
         done = True
-        if place == self._at and self._fault != "stray":
+        if place == self._at and self.fault != "stray":
             done = self._misbehave(good)
         else:
             self.say(good)
@@ -258,7 +258,7 @@ class Peer:
 
     def _misbehave(self, good: bytes) -> bool:
         """Do what is wrong; return whether the good answer was given all the same."""
-        fault = self._fault
+        fault = self.fault
         text, _, end = fault.partition("+")
         if fault in ("two", "bytes"):
             self.say(good)
