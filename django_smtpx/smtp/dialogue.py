@@ -25,12 +25,18 @@ from django_smtpx.smtp.states import GREETING, LAST_CHUNK, PHASES, TRANSITIONS, 
 from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from django_smtpx.smtp.envelope import ContentSent, Phase
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
+
+_JUDGES: Mapping[type[SMTPError], Callable[[Phase], verdict.Verdict]] = {
+    ServerDisconnected: verdict.judge_disconnect,
+    ServerTimeout: verdict.judge_timeout,
+    ProtocolError: verdict.judge_garbage,
+}
 
 
 class Dialogue:
@@ -223,10 +229,11 @@ class Dialogue:
             lost = copy.copy(error)
             lost.phase, lost.command, lost.content_sent = "eod", transaction.verb, sent
             lost.code, lost.enhanced_code, lost.reply = None, "", ""
-            if sent == "all":
-                judged = verdict.UNKNOWN_OUTCOME
-                lost.category, lost.action = judged.category, judged.action
-                lost.temporary = judged.temporary
+            # What became of the one before says nothing of it: a part of a content is no content.
+            judge = _JUDGES.get(type(error), verdict.judge_disconnect)
+            judged = verdict.UNKNOWN_OUTCOME if sent == "all" else judge("eod")
+            lost.category, lost.action = judged.category, judged.action
+            lost.temporary = judged.temporary
             self._cut_off(transaction, lost)
 
     def _dropped_idle(self, transaction: Transaction, error: SMTPError) -> bool:
@@ -343,11 +350,7 @@ class Dialogue:
         if transaction is not None and self._content_sent(transaction) == "all":
             # Sent ahead of the replies to MAIL and RCPT: what is missing is the last of them.
             phase, name = "eod", transaction.verb
-        judged = {
-            ServerDisconnected: verdict.judge_disconnect,
-            ServerTimeout: verdict.judge_timeout,
-            ProtocolError: verdict.judge_garbage,
-        }[cls](phase)
+        judged = _JUDGES[cls](phase)
         return cls(
             f"{message} (after {name})" if name else message,
             phase=phase,
