@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.smtp.matrix import cells, model
+from tests.smtp.matrix import cells, model, wire
 from tests.smtp.matrix.drive import Seen, Stage, play
 from tests.smtp.talk import feed, flush, opened
 
