@@ -62,10 +62,10 @@ class Connection:
         """Resolve, connect, be greeted, say EHLO, start TLS, log in.
 
         A login whose first refusal was none of the credential is tried once more, on a connection
-        of its own. ``watch`` is told of long waits. Each connection takes ``4 * options.timeout``
-        seconds at most, beside what the system's resolver takes. Raises :class:`SMTPError`, with
-        its place and the transcript; its ``results`` are those of the recipients of ``first``, the
-        envelope that the connection is for.
+        of its own. ``watch`` is told of long waits. What follows the connecting
+        takes ``4 * options.timeout`` seconds at most. Raises :class:`SMTPError`, with its place and
+        the transcript; its ``results`` are those of the recipients of ``first``, the envelope that
+        the connection is for.
         """
         if not options.helo:
             options = dataclasses.replace(options, helo=local_helo_name())

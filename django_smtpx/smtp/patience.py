@@ -25,7 +25,7 @@ PROBE_AFTER = 2.5
 TLS; half the timeout where that is less.
 """
 OPENING_TIMEOUTS = 4
-"""An opening may take so many times the timeout: a server that drips each of its steps ends."""
+"""What follows the connecting may take so many times the timeout, however a server drips."""
 ASK_AGAIN = 0.5
 """Seconds between two looks at what another thread may have found out."""
 
@@ -43,28 +43,28 @@ class Patience:
         self._told = time.monotonic()
         self._ask_at = math.inf
         self._limit = OPENING_TIMEOUTS * options.timeout
-        self._overall = Deadline(self._limit)
-        self._first_words = self._overall
+        self._ends_at = math.inf
 
     def connected(self, transport: Transport, protocol: Dialogue) -> None:
         """From now on the server is expected to say something."""
         timeout = self._options.timeout
         self._transport = transport
         self._protocol = protocol
+        self._ends_at = time.monotonic() + self._limit
         if probe.allowed(self._options):
             self._ask_at = time.monotonic() + min(PROBE_AFTER, timeout / 2)
         self._first_words = Deadline(timeout)
 
     @property
     def left(self) -> float:
-        """Seconds that the whole may still take."""
-        return self._overall.left
+        """Seconds that the whole may still take; never below 0."""
+        return max(0.0, self._ends_at - time.monotonic())
 
     @property
     def interval(self) -> float:
         """Seconds until there is something to do, for the caller or for us."""
-        due = min(self._told + self._watch.interval, self._ask_at)
-        return min(max(0.0, due - time.monotonic()), self._overall.left)
+        due = min(self._told + self._watch.interval, self._ask_at, self._ends_at)
+        return max(0.0, due - time.monotonic())
 
     def may_send(self, envelope: Envelope) -> bool:
         """No content leaves while a session is opened."""
@@ -79,7 +79,7 @@ class Patience:
         self._tell(elapsed)
         if time.monotonic() >= self._ask_at:
             self._ask(elapsed)
-        if self._overall.passed and self._protocol.failure is None:
+        if time.monotonic() >= self._ends_at and self._protocol.failure is None:
             self._protocol.receive_timeout(
                 f"Opening the session took longer than {self._limit:g} s in all"
             )

@@ -254,6 +254,31 @@ def test_drip_in_a_handshake(monkeypatch):
     assert "too long" in str(error)
 
 
+def test_spoken_meanwhile(monkeypatch):
+    """A server that greets while it is found out that it cannot is believed."""
+    found = threading.Event()
+
+    def other_mode(options, transport, limit, needed):
+        found.set()
+        assert transport.readable(5)
+        return "so it was found"
+
+    monkeypatch.setattr(probe, "other_mode", other_mode)
+    with Server([found, *opening(PLAIN_HELLO), "eof"]) as server:
+        Connection.open(options(port=server.port, timeout=20)).abort()
+
+
+def test_watch_while_connecting():
+    """Before there is a connection, only the caller has something to do."""
+    watch = Watcher(threading.Event())
+    ours = patience.Patience(options(timeout=0.001), watch)
+    assert 0 < ours.interval <= 0.02
+    watch.interval = 0.0
+    assert ours.interval == 0.0
+    ours.waiting(0.1)
+    assert watch.told == [0.1]
+
+
 class Watcher:
     """A watch that counts, and rings a bell."""
 

@@ -241,8 +241,9 @@ def test_interrupted_farewell(pool, idle, monkeypatch):
 def test_no_thread(pool, idle, monkeypatch):
     """Where no thread can be had, nobody could say QUIT later: it is said at once."""
     session, mine = idle
+    reaper = pool._reaper
     assert pool.lease_idle(mine) is session
-    pool._reaper.join(5)
+    reaper.join(5)
 
     def start(self):
         raise RuntimeError("can't start new thread")

@@ -100,6 +100,11 @@ def test_no_longer_needed(look, security):
     assert look(["eof"], security=security, limit=60, needed=lambda: False) == ""
 
 
+def test_nothing_is_sent():
+    """A probe sends no content."""
+    assert not probe._Needed(lambda: True).may_send(None)
+
+
 def test_refused():
     """A server that takes no second connection tells nothing."""
     with Server(["eof"]) as server:

@@ -271,6 +271,15 @@ def test_meanings(reason, says):
     assert says in str(tls.broken(error, options()))
 
 
+def test_reset():
+    """A connection that was reset was closed by the server."""
+    error = tls.handshake_failure(
+        ConnectionResetError(104, "reset"), None, options(), implicit=True
+    )
+    assert str(error).endswith("the server closed the connection (reset)")
+    assert not tls.is_answer(error)
+
+
 # -- contexts and their files -----
 
 
