@@ -257,6 +257,10 @@ class Protocol(Opening):
 
     def _on_data(self, reply: Reply, transaction: Transaction | None) -> None:
         assert transaction is not None
+        if reply.code > 399 and self._reader.trailing.startswith(b"354"):
+            # DATA's own answer is the one behind: this refusal is a recipient's.
+            self.fail(self._out_of_step("DATA", reply, transaction))
+            return
         transaction.data_reply = reply
         if self.state is State.CONTENT:
             self._events.append(ContentWanted(transaction))

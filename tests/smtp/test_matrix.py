@@ -6,7 +6,7 @@ import pytest
 
 from tests.smtp.matrix import cells, model, wire
 from tests.smtp.matrix.drive import Seen, Stage, play
-from tests.smtp.talk import feed, flush, opened
+from tests.smtp.talk import envelope, feed, flush, opened
 
 TABLES = {
     "opening": cells.opening(),
@@ -90,6 +90,19 @@ def test_goodbye_by_its_enhanced_code(pipelining, refused, stage):
             assert (end.cls, end.outcome, end.code, end.enhanced_code, end.category) == (
                 "SenderRefused", "deferred", 451, "4.4.2", "disconnected",
             )  # fmt: skip
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_refusal_moved_to_data(pipelining, stage):
+    """A reply too many moves the last recipient's refusal to DATA: nobody is suppressed by it."""
+    keywords = ("PIPELINING",) * pipelining
+    peer = wire.Peer("two", (1, "mail"), keywords=("SIZE", *keywords), refuse=(3,))
+    session = stage.open(peer)
+    (outcome,) = session.transact([envelope("a@example.net", "b@example.net", "c@example.net")])
+    told = {(each.outcome, each.category, each.action) for each in outcome.results}
+    assert told == {("deferred", "protocol_error", "retry")}
+    assert not session.usable
+    assert not peer.complete
 
 
 NOOP = {
