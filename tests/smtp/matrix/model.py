@@ -13,8 +13,6 @@ from tests.smtp.matrix.drive import EOD_TIMEOUT, TIMEOUT, End
 if TYPE_CHECKING:
     from tests.smtp.matrix.cells import Cell
 
-SIZE = 26
-"""Bytes of the content."""
 CLEANUP = 5.0
 """Seconds that RSET may cost, whatever becomes of it."""
 GOODBYE = 2.0
@@ -393,7 +391,8 @@ def _out_of_step(cell: Cell) -> Expected:
         return Expected(_shared(cell, end), True, False, GRACE)
     reply = UNASKED
     if where.startswith("rcpt") and cell.pipelining:
-        # The answer to the last RCPT is what comes where DATA's is due.
+        # The answer to the last RCPT is what comes where DATA's is due. Only BDAT in a window has
+        # no such place: a reply too many cannot be seen there.
         where, reply = "bdat" if cell.chunked else "data", (250, "2.1.5", "recipient ok")
     if where in CHUNK:
         where = "bdat"
