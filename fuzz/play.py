@@ -268,7 +268,9 @@ class Play:
             self.end(act)
             return
         if data:
+            uncalled = protocol.owed is None and bool(data.strip(b"\r\n"))
             protocol.receive_data(data)
+            assert protocol.failure is not None or not uncalled, "nobody had asked for it"
         elif not self.choices:
             protocol.receive_eof()
 
