@@ -44,9 +44,12 @@ class Authentication(Dialogue):
         self.mechanism_name = ""
         self.remedy: sasl.Remedy | None = None
 
-    def use_token(self, token: str) -> None:
-        """Go on with the bearer token that was wanted."""
-        self._redactor.learn((token,))
+    def use_token(self, token: str, *refused: str) -> None:
+        """Go on with the bearer token that was wanted.
+
+        ``refused`` are those before it, which nobody shall read in what this server says, either.
+        """
+        self._redactor.learn((token, *refused))
         self._begin(token)
 
     def refuse_token(self, message: str) -> None:
@@ -83,8 +86,8 @@ class Authentication(Dialogue):
             mechanism = self._mechanism = sasl.start(name, self._setting(name, token))
             line = commands.auth(name, initial := mechanism.initial())
         except (sasl.Unusable, UnicodeEncodeError) as error:
-            reason = str(error) if isinstance(error, sasl.Unusable) else f"{name} cannot say it"
-            self._refuse_auth(reason)
+            reason = f"{name} cannot carry this username and password: they are no Unicode text"
+            self._refuse_auth(str(error) if isinstance(error, sasl.Unusable) else reason)
             return
         shown = f"AUTH {name}"
         if initial is not None and len(line) > commands.INITIAL_RESPONSE_LIMIT:

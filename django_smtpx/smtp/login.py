@@ -39,6 +39,7 @@ class Login:
         self.again = False
         self._tried = False
         self._token: str | None = None
+        self._refused: tuple[str, ...] = ()
 
     def provide_token(self, protocol: Protocol) -> None:
         """Give ``protocol`` the bearer token that it wants, or the reason why there is none."""
@@ -47,7 +48,7 @@ class Login:
         except tokens.TokenError as error:
             protocol.refuse_token(str(error))
         else:
-            protocol.use_token(self._token)
+            protocol.use_token(self._token, *self._refused)
 
     def refused(self, protocol: Protocol, error: SMTPError) -> None:
         """Find out whether there is another way; ``error`` stands where the way there is lost."""
@@ -93,6 +94,7 @@ class Login:
 
     def _renew(self, error: SMTPError) -> None:
         assert self._token is not None
+        self._refused = (self._token,)
         try:
             self._token = tokens.renew(self._source, self._token, self.options.timeout)
         except tokens.TokenError as problem:

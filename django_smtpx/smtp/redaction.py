@@ -62,8 +62,8 @@ class Redactor:
         inside = {_aligned(raw, shift) for shift in range(3)}
         whole = {
             secret,
-            quote(secret, safe=""),
-            quote_plus(secret),
+            quote(raw, safe=""),
+            quote_plus(raw),
             raw.hex(),
             raw.hex().upper(),
             _base64(raw),

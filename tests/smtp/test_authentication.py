@@ -157,6 +157,14 @@ def test_without_a_password():
     assert "there is no password" in str(failure(protocol, AuthenticationError))
 
 
+@pytest.mark.parametrize("name", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"])
+def test_no_unicode(name):
+    """What cannot be written in UTF-8 is an error, and no exception of another kind."""
+    protocol = begun(credential=Credential("u", "pa55\udcff"))
+    feed(protocol, b"250-mx\r\n250 AUTH %s\r\n" % name.encode())
+    assert "cannot carry this username and password" in str(failure(protocol, AuthenticationError))
+
+
 @SPLITS
 def test_cram_md5(split):
     """The example of RFC 2195 section 2; the digest is not on record, even where it is echoed."""

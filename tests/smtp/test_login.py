@@ -351,6 +351,15 @@ def test_token_echoed(bearer):
     assert error.reply.count("[redacted]") == 4
 
 
+def test_refused_token_echoed(bearer):
+    """A server that echoes the first token to the second one finds it nowhere on record, either."""
+    script = {"AUTH": ["535 5.7.8 expired", "535 5.7.8 an-old-token is older than a-new-token"]}
+    with serving(auth=[bearer], script=script) as server:
+        error = error_of(send, client(server, oauth_token=Source("an-old-token", "a-new-token")))
+    assert error.reply == "[redacted] is older than [redacted]"
+    no_secret_in(error, error.transcript, repr(error.__dict__), secrets=["an-old", "a-new"])
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
