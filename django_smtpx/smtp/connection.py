@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from django_smtpx.smtp import tls, verdict
-from django_smtpx.smtp.errors import ServerTimeout, SMTPError, TLSError
+from django_smtpx.smtp.errors import ProtocolError, ServerTimeout, SMTPError, TLSError
 from django_smtpx.smtp.events import Ended, HandshakeWanted, Opened, TokenWanted
 from django_smtpx.smtp.login import Login
 from django_smtpx.smtp.options import Security, local_helo_name
@@ -18,6 +18,7 @@ from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
 from django_smtpx.smtp.transaction import locate, unsent
 from django_smtpx.smtp.transcript import render
 from django_smtpx.smtp.transport import Transport
+from django_smtpx.smtp.trust import believed, distrust
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Envelope, Phase
@@ -67,6 +68,7 @@ class Connection:
         the transcript; its ``results`` are those of the recipients of ``first``, the envelope that
         the connection is for.
         """
+        options = believed(options)
         if not options.helo:
             options = dataclasses.replace(options, helo=local_helo_name())
         login = Login(options)
@@ -127,11 +129,14 @@ class Connection:
     def end(self) -> None:
         """Close after a failure; see first whether the server closes it, too."""
         protocol = self.protocol
+        if isinstance(protocol.failure, ProtocolError) and protocol.capabilities.keywords:
+            distrust(self.options.host, self.options.port)
         timed_out = isinstance(protocol.failure, ServerTimeout)
         if not (self.closed or protocol.disconnected or timed_out):
             if protocol.can_quit:
-                self.pump.goodbye()
-            self.pump.linger(QUIT_TIMEOUT if protocol.can_quit else LINGER)
+                self.pump.goodbye(QUIT_TIMEOUT)
+            else:
+                self.pump.linger(LINGER)
         self.abort()
 
     def abort(self) -> None:
@@ -184,6 +189,7 @@ class Connection:
             raise self._explained(patience, failure) from failure.__cause__
         self.facts["tls"] = transport.tls
         self.facts["tls_verified_by"] = transport.verified_by
+        self.protocol.verified = bool(transport.verified_by)
         self._note(f"{transport.tls}, verified by {transport.verified_by or 'nothing'}")
 
     def _explained(self, patience: Patience, error: SMTPError) -> SMTPError:
