@@ -34,7 +34,6 @@ class Authentication(Dialogue):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._mechanism: sasl.Mechanism | None = None
-        self._heard: Reply | None = None
         self._withheld: bytes | None = None
         self._answered = False
         self._cancelled = False
@@ -112,12 +111,6 @@ class Authentication(Dialogue):
         )
 
     # -- replies ---------------------------------------------------------------------------------
-
-    def _on_reply(self, reply: Reply) -> None:
-        # The mechanism has to see what came, not what is left of it on record.
-        self._heard = reply
-        super()._on_reply(reply)
-        self._heard = None
 
     def _on_auth(self, reply: Reply, _: Transaction | None) -> None:
         mechanism, heard = self._mechanism, self._heard

@@ -53,6 +53,7 @@ class Dialogue:
         self._options = options
         self._redactor = Redactor(options.credential)
         self._redacts = options.credential is not None
+        self._heard: Reply | None = None
         self._reader = ReplyReader(self._redactor.text)
         # Each with the place of its command in the stream of all bytes sent.
         self._owed: deque[tuple[str, Transaction | None, int]] = deque([(GREETING, None, -1)])
@@ -248,6 +249,8 @@ class Dialogue:
 
     def _on_reply(self, reply: Reply) -> None:
         if self._redacts:
+            # A mechanism has to see what came, not what is left of it on record.
+            self._heard = reply
             reply = self._redactor.reply(reply)
         command, transaction, place = self._owed.popleft()
         entries = self.entries if transaction is None else transaction.entries

@@ -7,6 +7,7 @@ he has leased.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import commands
@@ -26,6 +27,8 @@ __all__ = ["DRAIN_TIMEOUT", "NO_WATCH", "WRITE_BLOCK", "Pump", "Watch"]
 
 DRAIN_TIMEOUT = 5.0
 """Seconds that the last words of a server that has hung up are read for."""
+LAST_READS = 4
+"""How often a server that has ended the session is listened to, until it hangs up."""
 WRITE_BLOCK = 65_536
 """Bytes that must move in each ``timeout`` while writing: a drip does not put a deadline off."""
 
@@ -172,23 +175,31 @@ class Pump:
         elif data is not None:
             protocol.receive_eof()
 
-    def goodbye(self) -> None:
-        """Say QUIT where the protocol has ended already."""
-        self._protocol.entries.append((time.monotonic(), "C:", commands.QUIT))
-        try:
-            self._transport.send(commands.QUIT)
-        except ServerDisconnected:
-            return
+    def goodbye(self, timeout: float) -> None:
+        """Say QUIT where the protocol has ended already, and wait for an answer or the end.
 
-    def linger(self, timeout: float) -> None:
-        """See whether the server closes the connection, for ``timeout`` seconds at most."""
+        A server that closes the connection because it was told QUIT has not hung up.
+        """
+        self._protocol.entries.append((time.monotonic(), "C:", commands.QUIT))
+        with suppress(ServerDisconnected):
+            self._transport.send(commands.QUIT)
+        self.linger(timeout, reads=1)
+
+    def linger(self, timeout: float, *, reads: int = LAST_READS) -> None:
+        """See whether the server closes the connection, for ``timeout`` seconds at most.
+
+        What it says meanwhile, and be it without end, is read so many times and not looked at.
+        """
         deadline = Deadline(min(timeout, self._options.timeout))
-        while self._transport.readable(deadline.left):
+        while reads and self._transport.readable(deadline.left):
             try:
                 data = self._transport.receive()
             except TLSError:
                 data = b""
             if data == b"":
                 self._protocol.receive_eof()
-            if data is not None or deadline.passed:
                 return
+            if deadline.passed:
+                return
+            if data:
+                reads -= 1

@@ -716,3 +716,13 @@ def test_no_watch_hears_nothing():
     watch = pump_module.NO_WATCH
     assert watch.may_send(envelope())
     assert watch.waiting(1.0) is None
+
+
+def test_last_words_and_the_end(connect):
+    """A server that says something more behind its refusal, and then hangs up, has hung up."""
+    script = [*opening(WIDE_HELLO), 3, b"421 4.3.2 going\r\n", b"421 really\r\n", b"bye\r\n"]
+    with Server(script) as server:
+        session = connect(server)
+        (outcome,) = session.transact([envelope()])
+    error = outcome.results[0].error
+    assert (error.code, error.reply, error.disconnected) == (421, "going", True)
