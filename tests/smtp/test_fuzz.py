@@ -42,7 +42,7 @@ def test_hypothesis(target):
     inputs = st.builds(lambda *parts: source.SEPARATOR.join(parts), said, choices)
 
     @settings(
-        max_examples=150,
+        max_examples=100,
         deadline=None,
         database=None,
         derandomize=True,
