@@ -161,7 +161,8 @@ def credential_mac(mailer: Mailer) -> str:
     for options in mailer.hosts:
         credential = options.credential
         if credential is not None:
-            parts += [credential.username, credential.password]
+            source = getattr(credential.token, "path", "")
+            parts += [credential.username, credential.password, source]
     value = "\0".join(parts)
     return salted_hmac("django_smtpx.credential", value, algorithm="sha256").hexdigest()
 

@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from django_smtpx import ledger, pacing
+from django_smtpx.config.logins import TokenSource
 from django_smtpx.mailer import Mailer
 from django_smtpx.models import Delivery, Route, Slot
 from django_smtpx.smtp import AuthenticationError, ConnectError
@@ -92,6 +93,19 @@ def test_a_changed_password_is_tried_at_once():
     assert pacing.gate(changed, at) == pacing.Gate(True, probing=True)
     pacing.reopen_changed({"default": changed}, at)
     assert Delivery.objects.get().next_attempt_at == at
+
+
+def test_another_source_of_tokens_is_tried_at_once():
+    """A changed oauth_token is a changed credential; the same path is the same one."""
+
+    def mailer(path):
+        credential = Credential("user", token=TokenSource(path))
+        return replace(MAILER, hosts=(replace(OPTIONS, credential=credential),))
+
+    at = timezone.now()
+    pacing.book_failure(mailer("site.token"), REFUSED, at)
+    assert not pacing.gate(mailer("site.token"), at).is_open
+    assert pacing.gate(mailer("site.other_token"), at).is_open
 
 
 @pytest.mark.parametrize(("error", "state"), [(REFUSED, "held"), (UNREACHABLE, "paused")])
