@@ -108,9 +108,7 @@ def test_inspected_header():
             assert (body.eight_bit, body.eight_bit_header) == (True, in_header), block
 
 
-@pytest.mark.parametrize(
-    "change", [b"", b"longer than before\r\n", b"S: shrt\r\n"]
-)
+@pytest.mark.parametrize("change", [b"", b"longer than before\r\n", b"S: shrt\r\n"])
 def test_a_file_that_changes(change):
     """A file that is not what its size said does not get its end, and so is not delivered."""
     file = io.BytesIO(b"S: shorter\r\n")
