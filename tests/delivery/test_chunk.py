@@ -144,3 +144,46 @@ def test_content_that_may_have_left_is_in_doubt():
     assert chunk.in_doubt(job)
     chunk.send(Session())
     assert not chunk.in_doubt(job)
+
+
+class Window(Session):
+    """Sends some contents before the first of them is answered."""
+
+    def __init__(self, width, then):
+        super().__init__()
+        self.width = width
+        self.then = then
+
+    def transact(self, envelopes, watch):
+        """Ask for several contents, then see what happens while they are unanswered."""
+        under_way = [envelope for envelope, _ in zip(envelopes, range(self.width), strict=False)]
+        assert all(watch.may_send(envelope) for envelope in under_way)
+        outcomes = [Outcome(each, tuple(result(r) for r in each.recipients)) for each in under_way]
+        self.then(self, watch, outcomes)
+        yield from outcomes
+
+
+def test_a_long_wait_gives_back_what_is_not_under_way():
+    """Of several contents under way each is kept, and only those behind them go back."""
+    _, pending, chunk = make(5)
+    assert chunk.mark()
+    waits = Window(3, lambda session, watch, outcomes: watch.waiting(6.0))
+    assert chunk.send(waits) == 3
+    assert not pending
+    assert sorted(statuses()) == ["queued", "queued", "sent", "sent", "sent"]
+
+
+def test_a_stop_with_several_contents_under_way():
+    """What is known of each of them is written, in their order."""
+    _, pending, chunk = make(4)
+    assert chunk.mark()
+
+    def stop(session, watch, outcomes):
+        session.interrupted = tuple(outcomes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chunk.send(Window(3, stop))
+    assert (chunk.done, len(pending)) == (3, 1)
+    assert not chunk.in_doubt(pending[0])
+    assert sorted(statuses())[-3:] == ["sent"] * 3
