@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import time
+import weakref
 from typing import TYPE_CHECKING, Self
 
 from django_smtpx.smtp import tls, verdict
@@ -32,6 +34,19 @@ LINGER = 0.2
 """Seconds that a server which ended the session is given to hang up."""
 
 
+_ALL: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    """Drop, in a forked child, every connection: they are the parent's."""
+    for connection in list(_ALL):
+        connection.forget()
+    _ALL.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
 class Connection:
     """A transport, the protocol that is spoken over it, and the pump between them.
 
@@ -47,6 +62,7 @@ class Connection:
         self.pump = Pump(options, self.protocol, transport, watch)
         self.opened_at = time.monotonic()
         self.closed = False
+        _ALL.add(self)
         self.opening: Entries = []
         self.facts: Facts = {
             "host": options.host,

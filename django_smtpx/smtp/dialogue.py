@@ -22,7 +22,7 @@ from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.redaction import Redactor
 from django_smtpx.smtp.states import GREETING, LAST_CHUNK, PHASES, TRANSITIONS, State, verb
-from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused
+from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -127,13 +127,22 @@ class Dialogue:
     def data_to_send(self) -> bytes:
         """Return what is to be sent next, and forget it; b"" when that was all.
 
-        Of a streamed content it returns a block at a time, and raises what reading it raises.
+        Of a streamed content it returns a block at a time.
         """
         outgoing = self._outgoing
         if outgoing:
             self._outgoing = []
             return outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
-        return b"" if self._stream is None else next(self._stream, b"")
+        return b"" if self._stream is None else self._next_block(self._stream)
+
+    def _next_block(self, stream: Iterator[bytes]) -> bytes:
+        try:
+            return next(stream, b"")
+        except (OSError, ValueError) as error:
+            # It gets no end, and so is not delivered; the messages behind it are not concerned.
+            transaction = self._current[0]
+            self.fail(unreadable(error, "eod", transaction.verb, self._content_sent(transaction)))
+            return b""
 
     @property
     def streaming(self) -> bool:

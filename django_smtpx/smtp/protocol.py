@@ -18,7 +18,7 @@ from django_smtpx.smtp.errors import SMTPError, UnsupportedFeature
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.opening import Opening
 from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK, State
-from django_smtpx.smtp.transaction import Transaction
+from django_smtpx.smtp.transaction import Transaction, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +64,15 @@ class Protocol(Opening):
     def prepare(self, envelope: Envelope) -> Transaction:
         """Make a transaction of ``envelope`` for this server; nothing is sent.
 
-        Raises :class:`UnsupportedFeature` when the server cannot take it, ``ValueError`` for an
-        address that cannot be written in a command, and what reading a file raises.
+        Raises :class:`UnsupportedFeature` when the server cannot take it, :class:`SMTPError` when
+        its content cannot be read, and ``ValueError`` for an address that cannot be written in a
+        command.
         """
         able, options = self.capabilities, self._options
-        body = envelope.inspect()
+        try:
+            body = envelope.inspect()
+        except (OSError, ValueError) as error:
+            raise unreadable(error, "mail", "MAIL", "no") from error
         smtputf8 = body.eight_bit_header or not envelope.ascii_paths
         if smtputf8 and not able.smtputf8:
             raise self._unsupported(

@@ -237,6 +237,22 @@ def locate(error: _E, facts: Facts) -> _E:
     return error
 
 
+def unreadable(
+    error: Exception, phase: Phase, command: str, content_sent: ContentSent
+) -> SMTPError:
+    """Return the failure of a message whose content could not be read."""
+    judged = verdict.UNREADABLE
+    return SMTPError(
+        f"The content cannot be read: {error}",
+        phase=phase,
+        command=command,
+        category=judged.category,
+        action=judged.action,
+        temporary=judged.temporary,
+        content_sent=content_sent,
+    )
+
+
 def unsent(envelope: Envelope, error: SMTPError, facts: Facts) -> tuple[Result, ...]:
     """Return the results of an envelope that ``error`` kept from being begun."""
     locate(error, facts)
