@@ -19,6 +19,7 @@ from django_smtpx.delivery.jobs import (
     Job,
     book,
     book_failure,
+    fitted,
     holds_mailer,
     jobs_of,
     rows_of_jobs,
@@ -171,6 +172,10 @@ class Drain:
         return not self._over()
 
     def _chunk(self, lease: Lease, jobs: deque[Job], session: Session) -> Chunk:
+        if any(len(job.rows) > 1 for job in jobs):
+            fit = fitted(jobs, session)
+            jobs.clear()
+            jobs.extend(fit)
         return Chunk(
             lease,
             jobs,

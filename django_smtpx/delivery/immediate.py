@@ -180,15 +180,17 @@ def _exchange(
     )
     with _counted(mailer, at):
         while parts:
-            step = _transact(mailer, envelope.to(parts.popleft()), watch)
+            part = parts.popleft()
+            step = _transact(mailer, envelope.to(part), watch)
             exchange = Exchange(
                 exchange.outcomes + step.outcomes, exchange.failures + step.failures
             )
             if not step.outcomes:
                 break
-            rest = _split_off(step.outcomes[-1])
-            if rest:
-                parts.appendleft(rest)
+            last = step.outcomes[-1]
+            for rest in (part[len(last.results) :], _split_off(last)):
+                if rest:
+                    parts.appendleft(rest)
     if watch is None or not watch.lost:
         _book_route(mailer, exchange, gate, at)
     return exchange
@@ -218,7 +220,10 @@ def _counted(mailer: Mailer, at: datetime) -> Iterator[None]:
 
 
 def _transact(mailer: Mailer, envelope: Envelope, watch: _Watch | None) -> Exchange:
-    """Send one envelope; a session that was dropped while idle costs one fresh connection."""
+    """Send one envelope, to the first of its recipients where the server takes only so many.
+
+    A session that was dropped while idle costs one fresh connection.
+    """
     failures: list[SMTPError] = []
     while True:
         opening = open_session(mailer, watch, tls_optional=lambda: envelope.tls_optional)
@@ -228,7 +233,9 @@ def _transact(mailer: Mailer, envelope: Envelope, watch: _Watch | None) -> Excha
             return Exchange(failures=tuple(failures))
         reused = session.transactions > 0
         try:
-            outcomes = tuple(session.transact([envelope], watch))
+            first = session.split(envelope.recipients)[0]
+            part = envelope.to(envelope.recipients[: len(first)])
+            outcomes = tuple(session.transact([part], watch))
         finally:
             default_pool.release(session, limits_of(mailer))
         if outcomes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.config import Mailer
     from django_smtpx.smtp import Outcome, SMTPError
+    from django_smtpx.smtp.session import Session
 
 HOLDING = frozenset({"auth_failed", "auth_required", "quota_exhausted"})
 """What holds a mailer, wherever it is said."""
@@ -73,6 +74,15 @@ def jobs_of(rows: Iterable[Row]) -> list[Job]:
             for at in range(0, len(members), MAX_RECIPIENTS)
         ]
     return jobs
+
+
+def fitted(jobs: Iterable[Job], session: Session) -> list[Job]:
+    """Return ``jobs``, cut where they have more recipients than the session takes at once."""
+    return [
+        Job(tuple(job.rows[place] for place in group))
+        for job in jobs
+        for group in session.split([row.recipient for row in job.rows])
+    ]
 
 
 def rows_of_jobs(jobs: Iterable[Job]) -> list[Row]:

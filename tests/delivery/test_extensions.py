@@ -183,3 +183,30 @@ def test_tls_not_required_with_a_login(tmp_path):
         (session,) = server.sessions
         assert [command.verb for command in session.commands] == ["EHLO", "STARTTLS"]
     assert Delivery.objects.get().status == "deferred"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_limits_of_the_server(mode):
+    """More recipients than the server announced to take go in further transactions, untried."""
+    to = [f"{number}@example.net" for number in range(25)]
+    with (
+        ScriptedServer(limits={"RCPTMAX": 10}, rcpt_limit=10) as server,
+        real_queue(server, mode=mode),
+    ):
+        mail.EmailMessage("s", "x", "me@example.com", to).send()
+        deliver()
+        taken = [message.recipients for message in server.messages]
+    assert [len(recipients) for recipients in taken] == [10, 10, 5]
+    assert sorted(sum(taken, ())) == sorted(to)
+    assert set(Delivery.objects.values_list("status", "attempt_count")) == {("sent", 1)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_transactions_of_a_connection(mode):
+    """A connection carries no more mails than the server announced to take over it."""
+    with ScriptedServer(limits={"MAILMAX": 2}) as server, real_queue(server, mode=mode):
+        for number in range(5):
+            mail.EmailMessage("s", "x", "me@example.com", [f"{number}@example.net"]).send()
+        deliver()
+        assert [len(session.messages) for session in server.sessions] == [2, 2, 1]
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"sent"}
