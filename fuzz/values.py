@@ -40,12 +40,35 @@ _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 def replies(data: bytes) -> None:
     """However the stream is cut, the same replies come out of it, or the same error."""
     said, choices = read(data)
+    with _limits(near=choices.below(4) > 0):
+        _replies(said, choices)
+
+
+def _replies(said: bytes, choices: Choices) -> None:
     whole = _read_all([said])
     assert _read_all(cut(said, choices)) == whole
     if len(said) <= 256:
         assert _read_all(said[at : at + 1] for at in range(len(said))) == whole
     for reply in set(whole[0]):
         check_reply(reply)
+
+
+@contextmanager
+def _limits(*, near: bool) -> Iterator[None]:
+    """Let the limits be so near that inputs come to them, or as they are.
+
+    Not nearer than a short line, which is read at once.
+    """
+    names = ("LINE_LIMIT", "LINES_LIMIT", "TOTAL_LIMIT", "EMPTY_LINES_LIMIT")
+    before = [getattr(parser, name) for name in names]
+    for name, limit in zip(names, (1_010, 6, 1_300, 2), strict=True):
+        if near:
+            setattr(parser, name, limit)
+    try:
+        yield
+    finally:
+        for name, limit in zip(names, before, strict=True):
+            setattr(parser, name, limit)
 
 
 def _read_all(pieces: Iterable[bytes]) -> tuple[list[Reply], str, bytes]:
