@@ -8,9 +8,9 @@ from django_smtpx.smtp import commands, sasl, verdict
 from django_smtpx.smtp.dialogue import Dialogue, fields_of
 from django_smtpx.smtp.errors import AuthenticationError, SMTPError
 from django_smtpx.smtp.events import Opened, TokenWanted
+from django_smtpx.smtp.options import verifies
 from django_smtpx.smtp.redaction import REDACTED
 from django_smtpx.smtp.states import State
-from django_smtpx.smtp.tls import verifies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

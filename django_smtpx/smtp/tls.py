@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django_smtpx.smtp import certificates, mode, verdict
 from django_smtpx.smtp.errors import TLSError
-from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.options import verifies
 
 if TYPE_CHECKING:
     import socket
@@ -60,18 +60,6 @@ _HOLDS = {
     "ssl_certfile": "a certificate, and its private key where ssl_keyfile is not set",
     "ssl_keyfile": "a private key",
 }
-
-
-def verifies(options: Options) -> bool:
-    """Whether the server must show a certificate that holds.
-
-    Opportunistic TLS does not ask for one (RFC 7435), unless it is there to protect a credential.
-    """
-    if options.security is Security.OPPORTUNISTIC:
-        return (
-            options.verify and options.credential is not None and not options.allow_plaintext_auth
-        )
-    return options.verify
 
 
 # -- contexts ------------------------------------------------------------------------------------

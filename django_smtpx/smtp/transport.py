@@ -18,6 +18,7 @@ from django_smtpx.smtp import mode, tls, verdict
 from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
+from django_smtpx.smtp.options import verifies
 from django_smtpx.smtp.watch import NO_WATCH
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Transport:
                 raise tls.handshake_timeout(options)
         self._heard_tls()
         self.tls = tls.describe(sock)
-        self.verified_by = "pkix" if tls.verifies(options) else ""
+        self.verified_by = "pkix" if verifies(options) else ""
 
     def channel_bindings(self) -> dict[str, bytes]:
         """Return the channel bindings of this connection by name, the best first (RFC 5929)."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django_smtpx.smtp import certificates, tls
 from django_smtpx.smtp.connection import Connection
 from django_smtpx.smtp.errors import TLSError
-from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.options import Security, verifies
 from tests.smtp.talk import LOGIN, PLAIN_HELLO, Server, error_of, opening, options
 
 DAY = timedelta(days=1)
@@ -285,12 +286,13 @@ def test_reset():
 
 def test_contexts(ca_file, client_pem):
     """One context for one set of TLS options, of TLS 1.2 at least."""
-    one = tls.context_for(options(ca_file=ca_file))
-    assert tls.context_for(options(ca_file=ca_file, port=26)) is one
-    assert tls.context_for(options(ca_file=ca_file, ssl_certfile=client_pem)) is not one
+    made = options(security=Security.IMPLICIT, ca_file=ca_file)
+    one = tls.context_for(made)
+    assert tls.context_for(replace(made, port=26)) is one
+    assert tls.context_for(replace(made, ssl_certfile=client_pem)) is not one
     assert one.minimum_version is ssl.TLSVersion.TLSv1_2
     assert one.verify_mode is ssl.CERT_REQUIRED
-    assert tls.context_for(options(verify=False)).verify_mode is ssl.CERT_NONE
+    assert tls.context_for(replace(made, verify=False)).verify_mode is ssl.CERT_NONE
 
 
 def test_renewed_file(tmp_path):
@@ -362,13 +364,15 @@ def test_key_alone(client_pem):
 def test_name_that_tls_cannot_say():
     """A host that is no name for TLS is an error."""
     with Server() as server:
-        error = error_of(tls.wrap, server.listener, options(host=""))
+        made = options(security=Security.IMPLICIT, host="")
+        error = error_of(tls.wrap, server.listener, made)
         assert "cannot begin" in str(error)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"security": Security.NONE}, False),
         ({"security": Security.IMPLICIT}, True),
         ({"security": Security.STARTTLS, "verify": False}, False),
         ({"security": Security.OPPORTUNISTIC}, False),
@@ -380,5 +384,5 @@ def test_name_that_tls_cannot_say():
     ],
 )
 def test_verifies(changes, expected):
-    """Opportunistic TLS asks for no certificate, unless it protects a credential."""
-    assert tls.verifies(options(**changes)) is expected
+    """Nobody asks for a certificate without TLS, nor in opportunistic TLS without a credential."""
+    assert verifies(options(**changes)) is expected
