@@ -24,6 +24,7 @@ CREDENTIALS = (
     Credential("u\x01ser\0", "p\0ss\x07word"),
     Credential("\u0627\u0031", "\u0627\u0031"),
     Credential("", "pa55-word!"),
+    Credential("user\ud800", "pa55-word!"),
     Credential("u" * 400, "p" * 400),
 )
 BINDINGS = ({}, {"tls-server-end-point": b"\1" * 32}, {"tls-unique": b"", "other": b"x"})
@@ -105,3 +106,4 @@ def _end(mechanism: sasl.Mechanism, proved: bool) -> None:  # noqa: FBT001
 
 def _check_problem(mechanism: sasl.Mechanism) -> None:
     assert len(mechanism.problem) < 500
+    assert mechanism.problem.isprintable()

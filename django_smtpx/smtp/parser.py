@@ -23,6 +23,8 @@ LINES_LIMIT = 512
 """Lines in one reply."""
 TOTAL_LIMIT = 65_536
 """Bytes in all lines of one reply."""
+GROUP_LIMIT = 4 * 1024 * 1024
+"""Bytes in all the longer replies to one transaction, however many recipients it has."""
 EMPTY_LINES_LIMIT = 8
 """Empty lines in front of one reply."""
 
@@ -50,6 +52,11 @@ class ReplyReader:
         self._lines: list[str] = []
         self._size = 0
         self._empty = 0
+        self._left = GROUP_LIMIT
+
+    def begin_group(self) -> None:
+        """Begin to count what the replies to one transaction hold."""
+        self._left = GROUP_LIMIT
 
     def feed(self, data: bytes) -> None:
         """Take in bytes, in whatever pieces they come."""
@@ -141,6 +148,9 @@ class ReplyReader:
         return shown if len(safe) <= 80 else f"{shown}..."
 
     def _finish(self) -> Reply:
+        self._left -= self._size
+        if self._left < 0:
+            raise ProtocolError(f"The replies to one message are longer than {GROUP_LIMIT} bytes.")
         reply = Reply(self._code, tuple(self._lines))
         self._lines = []
         self._size = 0

@@ -139,6 +139,7 @@ class Protocol(Opening):
         behind_chunks = self.unanswered > 0 and self._current[-1].chunked
         self._current.append(transaction)
         self.begun += 1
+        self._reader.begin_group()
         if behind_chunks or self.state in (State.MAIL, State.RCPT):
             # The last transaction was refused, and is still open on the server; or it went by
             # BDAT, and would be open if that should be refused (RFC 3030 section 2).

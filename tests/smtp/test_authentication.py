@@ -327,3 +327,22 @@ def test_scramp_would_do(monkeypatch):
     feed(protocol, b"250-mx\r\n250 AUTH SCRAM-SHA-256\r\n")
     error = failure(protocol, AuthenticationError)
     assert str(error).endswith("; for SCRAM: pip install 'django-smtpx[scram]'")
+
+
+def test_cram_md5_with_a_name_that_is_no_text():
+    """A name that cannot be encoded is an error of the login, before the server asks anything."""
+    credential = Credential("user\ud800", "pa55-word!")
+    protocol = begun(credential=credential)
+    feed(protocol, b"250-mx\r\n250 AUTH CRAM-MD5\r\n")
+    assert isinstance(protocol.failure, AuthenticationError)
+    assert "no Unicode text" in str(protocol.failure)
+
+
+def test_a_reason_with_control_characters():
+    """What a server says inside of a challenge acts on no terminal."""
+    protocol = begun()
+    feed(protocol, b"250-mx\r\n250 AUTH SCRAM-SHA-256\r\n")
+    feed(protocol, b"334 " + base64.b64encode(b"e=\x1b[2Jgone") + b"\r\n")
+    feed(protocol, b"535 no\r\n")
+    assert "gone" in str(protocol.failure)
+    assert str(protocol.failure).isprintable()

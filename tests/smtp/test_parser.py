@@ -101,3 +101,21 @@ def test_any_bytes(chunks):
     except ProtocolError:
         return
     assert len(reader.trailing) <= parser.LINE_LIMIT
+
+
+def test_the_replies_to_one_message_are_bounded():
+    """Many recipients do not multiply what a server may make us hold."""
+    reader = ReplyReader()
+    long = (b"550-" + b"x" * 996 + b"\r\n") * 64 + b"550 end\r\n"
+    taken = 0
+    with pytest.raises(ProtocolError, match="one message"):
+        while True:
+            reader.feed(long)
+            reader.next_reply()
+            taken += len(long)
+    assert parser.GROUP_LIMIT - 2 * len(long) < taken <= parser.GROUP_LIMIT
+    reader = ReplyReader()
+    for _ in range(100):
+        reader.begin_group()
+        reader.feed(long)
+        assert reader.next_reply().code == 550

@@ -77,6 +77,11 @@ class Mechanism:
         return None
 
 
+def printable(text: str, limit: int = 100) -> str:
+    """Return what the server said inside of a challenge, as an error may show it."""
+    return "".join(c if c.isprintable() else " " for c in text[:limit])
+
+
 def decoded(challenge: str) -> bytes | None:
     """Return the bytes of a challenge, or None where it is not base64 (RFC 4954 section 4)."""
     try:

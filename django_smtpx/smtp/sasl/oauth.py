@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded
+from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded, printable
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
@@ -92,4 +92,4 @@ def _status(said: bytes) -> str:
         error = None
     status = error.get("status") if isinstance(error, dict) else None
     text = str(status) if status else said.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else " " for c in text[:_SAID_LIMIT])
+    return printable(text, _SAID_LIMIT)

@@ -11,7 +11,7 @@ import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded
+from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded, printable
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
@@ -89,7 +89,7 @@ class Scram(Mechanism):
         elif text.startswith("e="):
             # A server may send its reason so; the reply behind it has the code.
             self._error = text[2:]
-            self.problem = f"The server ended SCRAM: {self._error[:100]}"
+            self.problem = f"The server ended SCRAM: {printable(self._error)}"
             return b""
         elif not self._proved:
             return self._prove(text)

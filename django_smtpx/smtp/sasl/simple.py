@@ -83,7 +83,7 @@ class CramMD5(Mechanism):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self._username = setting.credential.username
+        self._username = setting.credential.username.encode()
         self._key: bytes | None = setting.credential.password.encode()
 
     def respond(self, challenge: str) -> bytes | None:
@@ -97,7 +97,7 @@ class CramMD5(Mechanism):
         else:
             digest = hmac.new(key, asked, _md5).hexdigest()
             self.secrets = (digest,)
-            return f"{self._username} {digest}".encode()
+            return b"%s %s" % (self._username, digest.encode("ascii"))
         return None
 
 
