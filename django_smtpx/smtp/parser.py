@@ -130,7 +130,10 @@ class ReplyReader:
             raise ProtocolError(f"This is not an SMTP reply: {self._shown(line)}")
         code = int(match[1])
         if self._lines and code != self._code:
-            raise ProtocolError(f"One reply has two codes, {self._code} and {code}.")
+            # Shown, because postscreen drops a client in this way, and says why.
+            raise ProtocolError(
+                f"One reply has two codes, {self._code} and {code}: {self._shown(line)}"
+            )
         self._code = code
         self._lines.append(_decode(match[3] or b""))
         self._size += len(line)
