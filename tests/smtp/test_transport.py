@@ -16,6 +16,7 @@ from django_smtpx.smtp.errors import (
     TLSError,
     TLSModeMismatch,
 )
+from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.transport import Transport
 from django_smtpx.smtp.watch import NO_WATCH
 from tests.smtp.talk import Server, error_of, options
@@ -104,7 +105,12 @@ def test_tls(dial, server_context, ca_file, verify):
     """A handshake tells version, cipher and who vouches; data flows in both directions."""
     with Server(["tls", "line", b"x" * 100_000, "eof"], context=server_context) as server:
         transport = dial(server)
-        made = options(port=server.port, ca_file=ca_file if verify else None, verify=verify)
+        made = options(
+            port=server.port,
+            security=Security.IMPLICIT,
+            ca_file=ca_file if verify else None,
+            verify=verify,
+        )
         transport.start_tls(made, implicit=True)
         assert transport.tls.startswith("TLSv1.3 TLS_")
         assert transport.verified_by == ("pkix" if verify else "")
