@@ -138,6 +138,9 @@ class Chunk:
         return id(job) in self._cleared
 
     def _take(self, outcome: Outcome) -> None:
+        if id(outcome.envelope.ident) in self._given_back:
+            # It was found unfit for this server, and no byte of it was sent.
+            return
         job = self._pending[0]
         # By its job: after a stop between these lines it is taken again, and booked once.
         self._unsettled[id(job)] = self._book(outcome, job)

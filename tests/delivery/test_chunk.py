@@ -173,6 +173,24 @@ def test_a_long_wait_gives_back_what_is_not_under_way():
     assert sorted(statuses()) == ["queued", "queued", "sent", "sent", "sent"]
 
 
+def test_a_long_wait_gives_back_what_was_found_unfit_behind():
+    """A mail that cannot be sent to this server has its result unheard, where it went back."""
+    _, pending, chunk = make(3)
+    assert chunk.mark()
+
+    class Unfit(Session):
+        def transact(self, envelopes, watch):
+            first, second = next(envelopes), next(envelopes)
+            assert watch.may_send(first)
+            watch.waiting(6.0)
+            yield Outcome(first, (result(first.recipients[0]),))
+            yield Outcome(second, (result(second.recipients[0], "failed", action="fail"),))
+
+    assert chunk.send(Unfit()) == 1
+    assert not pending
+    assert sorted(statuses()) == ["queued", "queued", "sent"]
+
+
 def test_a_stop_with_several_contents_under_way():
     """What is known of each of them is written, in their order."""
     _, pending, chunk = make(4)
