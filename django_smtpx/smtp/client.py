@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
@@ -119,6 +119,9 @@ class Client:
     def connect(self) -> Session:
         """Return the open session, opening one where there is none; raises :class:`SMTPError`."""
         session = self._session
+        if session is not None and session.busy:
+            # It is a send_all's, which closes it at its end.
+            session = self._session = None
         if session is None or not session.usable or not session.alive():
             self.close()
             session = self._session = Session.open(self.options)
@@ -149,7 +152,8 @@ class Client:
         """Send messages in one go; give an outcome for each, in their order.
 
         A refused message raises nothing: its results say so. A connection that ends is opened
-        again for the messages behind; raises :class:`SMTPError` when that fails.
+        again for the messages behind; raises :class:`SMTPError` when that fails. What the client
+        sends before the iterator is at its end goes over another connection.
         """
         queue = _Queue(envelopes)
         # Looked at first: with no mail, no connection.
@@ -159,12 +163,15 @@ class Client:
                 session = self.connect()
             except TLSError as error:
                 session, most = self._connect_unverified(queue.first, error), 1
-            for outcome in session.transact(islice(queue.feed(session), most)):
-                queue.settle(outcome)
-                yield from queue.settled()
+            try:
+                with closing(session.transact(islice(queue.feed(session), most))) as outcomes:
+                    for outcome in outcomes:
+                        queue.settle(outcome)
+                        yield from queue.settled()
+            finally:
+                if session is not self._session:
+                    session.quit()
             queue.put_back()
-            if most is not None:
-                session.quit()
 
     def _connect_unverified(self, envelope: Envelope, error: TLSError) -> Session:
         """Return a session for a message that says ``TLS-Required: No``; else raise ``error``."""

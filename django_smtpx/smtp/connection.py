@@ -137,10 +137,12 @@ class Connection:
 
     def quit(self) -> None:
         """Say QUIT, wait briefly for the answer, and close."""
-        self.protocol.quit()
-        self.pump.flush()
-        self.pump.await_reply(min(self.options.timeout, QUIT_TIMEOUT))
-        self.abort()
+        try:
+            self.protocol.quit()
+            self.pump.flush()
+            self.pump.await_reply(min(self.options.timeout, QUIT_TIMEOUT))
+        finally:
+            self.abort()
 
     def end(self) -> None:
         """Close after a failure; see first whether the server closes it, too."""

@@ -32,7 +32,8 @@ class Session:
     ``transactions`` counts those done on this connection, ``failure`` is what
     ended it. ``interrupted`` are the outcomes of the transactions that were
     under way when an exception from outside stopped :meth:`transact`, as far
-    as that can have delivered them. ``tag`` is the caller's own. ``opened_at`` is a
+    as that can have delivered them. ``busy`` says whether :meth:`transact` is
+    under way. ``tag`` is the caller's own. ``opened_at`` is a
     monotonic time. A session is one thread's at a time.
     """
 
@@ -48,6 +49,7 @@ class Session:
         self._queue: deque[Transaction | Outcome] = deque()
         self._stopped = False
         self._recipients_max: int | None = None
+        self.busy = False
 
     @classmethod
     def open(
@@ -135,6 +137,7 @@ class Session:
         caller did not come back for the next one, and those of contents that are unanswered.
         """
         self._pump.watch = watch or NO_WATCH
+        self.busy = True
         self.interrupted = ()
         self._stopped = False
         source = iter(envelopes)
@@ -154,6 +157,7 @@ class Session:
             raise
         finally:
             queue.clear()
+            self.busy = False
             self._pump.watch = NO_WATCH
 
     def _take(self, source: Iterator[Envelope]) -> bool:

@@ -75,6 +75,33 @@ def test_batch_over_two_connections():
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_message_amid_others(pipelining):
+    """What is sent between two outcomes has a connection, and a result, of its own."""
+    found = []
+    with ScriptedServer() as server:
+        with client(server, pipelining=pipelining) as smtp:
+            for outcome in smtp.send_all([envelope("a@b"), envelope("c@d"), envelope("e@f")]):
+                found += [*outcome.results, *smtp.send(envelope("n@n"))]
+        assert [result.recipient for result in found] == ["a@b", "n@n", "c@d", "n@n", "e@f", "n@n"]
+        assert {result.outcome for result in found} == {"sent"}
+        assert len(server.messages) == 6
+        assert {each.session for each in server.messages} == {1, 2}
+
+
+def test_a_message_from_the_source_of_others():
+    """The iterable of envelopes may use the client, too."""
+
+    def source():
+        for name in ("a@b", "c@d"):
+            smtp.send(envelope("n@n"))
+            yield envelope(name)
+
+    with ScriptedServer() as server, client(server) as smtp:
+        assert [o.results[0].outcome for o in smtp.send_all(source())] == ["sent", "sent"]
+        assert len(server.messages) == 4
+
+
 def test_no_mail_no_connection():
     """Nothing to send is nothing to do."""
     smtp = Client("192.0.2.1")
@@ -164,6 +191,22 @@ def unverified(server_context, *, then):
     return Server([*upgrade, "eof"], then(upgrade), context=server_context)
 
 
+def test_stopped_while_it_says_goodbye(monkeypatch):
+    """An exception from outside keeps no connection open."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with Server([*opening(), *DONE, "line", "eof"]) as server:
+        smtp = client(server)
+        connection = smtp.connect()._connection
+        smtp.send(envelope())
+        monkeypatch.setattr(connection.pump, "await_reply", stop)
+        with pytest.raises(KeyboardInterrupt):
+            smtp.close()
+        assert connection.closed
+
+
 def test_tls_not_required(other_context, ca_file):
     """With TLS-Required: No a message goes over TLS that does not verify; the next one does not."""
     optional = envelope(content=b"Subject: x\r\ntls-required:  NO\r\n\r\nx\r\n")
@@ -179,6 +222,23 @@ def test_tls_not_required(other_context, ca_file):
         with pytest.raises(SMTPError):
             next(outcomes)
         smtp.close()
+
+
+def test_tls_not_required_and_stopped(other_context, ca_file):
+    """The connection of one such message is closed when nobody asks for the next outcome."""
+    optional = envelope(content=b"TLS-Required: No\r\n\r\nx\r\n")
+
+    def then(upgrade):
+        return [*upgrade, "line", b"250 mx\r\n", "line", b"250 ok\r\n", "line", b"250 ok\r\n",
+                "line", b"354 go\r\n", "content", b"250 taken\r\n", *BYE]  # fmt: skip
+
+    with unverified(other_context, then=then) as server:
+        smtp = client(server, security="starttls", ca_file=ca_file)
+        outcomes = smtp.send_all([optional, optional])
+        next(outcomes)
+        outcomes.close()
+        smtp.close()
+    assert server.heard[-1] == b"QUIT"
 
 
 @pytest.mark.parametrize("changes", [{}, {"username": "u", "password": "p"}])
