@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import commands, sasl, verdict
-from django_smtpx.smtp.dialogue import Dialogue, fields_of
+from django_smtpx.smtp.dialogue import Dialogue
 from django_smtpx.smtp.errors import AuthenticationError, SMTPError
 from django_smtpx.smtp.events import Opened, TokenWanted
 from django_smtpx.smtp.options import verifies
@@ -54,9 +54,7 @@ class Authentication(Dialogue):
     def refuse_token(self, message: str) -> None:
         """End the opening, because there is no token; ``message`` holds no secret."""
         self._refuse_session(
-            AuthenticationError(
-                message, phase="auth", command="AUTH", **fields_of(verdict.AUTH_STUCK)
-            )
+            AuthenticationError(message, phase="auth", command="AUTH", **verdict.AUTH_STUCK.fields)
         )
 
     def _start_auth(self) -> None:
@@ -187,8 +185,7 @@ class Authentication(Dialogue):
             # The credential itself was not refused.
             judged = verdict.AUTH_STUCK
         if judged is not None:
-            error.category, error.action = judged.category, judged.action
-            error.temporary = judged.temporary
+            judged.put_on(error)
         return error
 
     def _nothing_usable(self) -> AuthenticationError:
@@ -207,7 +204,7 @@ class Authentication(Dialogue):
 
     def _unusable_auth(self, message: str) -> AuthenticationError:
         return AuthenticationError(
-            message, phase="auth", command="AUTH", **fields_of(verdict.UNUSABLE_AUTH)
+            message, phase="auth", command="AUTH", **verdict.UNUSABLE_AUTH.fields
         )
 
     def _refuse_auth(self, message: str) -> None:

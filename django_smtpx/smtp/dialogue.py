@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import commands, mode, verdict
 from django_smtpx.smtp.capabilities import Capabilities
@@ -120,7 +120,7 @@ class Dialogue:
         error.phase, error.command = place.phase, place.command
         error.content_sent = place.content_sent
         if place.category == verdict.UNKNOWN_OUTCOME.category:
-            error.category, error.action = place.category, place.action
+            verdict.UNKNOWN_OUTCOME.put_on(error)
         if self.failure is None:
             self.fail(error)
 
@@ -242,8 +242,7 @@ class Dialogue:
             # What became of the one before says nothing of it: a part of a content is no content.
             judge = _JUDGES.get(type(error), verdict.judge_disconnect)
             judged = verdict.UNKNOWN_OUTCOME if sent == "all" else judge("eod")
-            lost.category, lost.action = judged.category, judged.action
-            lost.temporary = judged.temporary
+            judged.put_on(lost)
             self._cut_off(transaction, lost)
 
     def _dropped_idle(self, transaction: Transaction, error: SMTPError) -> bool:
@@ -373,10 +372,10 @@ class Dialogue:
 
     def _judge_lost(
         self, phase: Phase, transaction: Transaction | None, judged: verdict.Verdict
-    ) -> Judged:
+    ) -> verdict.Judged:
         if self._content_sent(transaction) == "all":
             judged = verdict.UNKNOWN_OUTCOME
-        return fields_of(judged)
+        return judged.fields
 
     def _content_sent(self, transaction: Transaction | None) -> ContentSent:
         return "no" if transaction is None else transaction.content_sent(self.sent_total)
@@ -412,20 +411,3 @@ def _between(transaction: Transaction | None) -> tuple[Phase, str]:
     if transaction is None:
         return "mail", ""
     return "data" if transaction.content_start is None else "eod", transaction.verb
-
-
-class Judged(TypedDict):
-    """A verdict as the fields of an error."""
-
-    category: str
-    action: str
-    temporary: bool
-
-
-def fields_of(given: verdict.Verdict) -> Judged:
-    """Return a verdict as the fields of an error."""
-    return {
-        "category": given.category,
-        "action": given.action,
-        "temporary": given.temporary,
-    }

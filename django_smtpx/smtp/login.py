@@ -104,6 +104,4 @@ class Login:
                 # The source has no other: this one is the credential, and it is refused.
                 return
             self.again = True
-        judged = verdict.AUTH_STUCK
-        error.category, error.action = judged.category, judged.action
-        error.temporary = judged.temporary
+        verdict.AUTH_STUCK.put_on(error)

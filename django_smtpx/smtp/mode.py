@@ -70,11 +70,8 @@ def speaks_plain(options: Options, sign: str) -> TLSModeMismatch:
 
 
 def _mismatch(options: Options, text: str, phase: Phase) -> TLSModeMismatch:
-    judged = verdict.TLS_FAILED
     return TLSModeMismatch(
         f"Port {options.port} of {options.host} {text}",
         phase=phase,
-        category=judged.category,
-        action=judged.action,
-        temporary=judged.temporary,
+        **verdict.TLS_FAILED.fields,
     )

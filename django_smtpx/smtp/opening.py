@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from django_smtpx.smtp import commands, verdict
 from django_smtpx.smtp.authentication import Authentication
 from django_smtpx.smtp.capabilities import Capabilities
-from django_smtpx.smtp.dialogue import fields_of
 from django_smtpx.smtp.errors import ProtocolError, TLSError
 from django_smtpx.smtp.events import HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security
@@ -86,7 +85,7 @@ class Opening(Authentication):
                         "TLS is required, and the server does not offer STARTTLS",
                         phase="starttls",
                         command="STARTTLS",
-                        **fields_of(verdict.TLS_FAILED),
+                        **verdict.TLS_FAILED.fields,
                     )
                 )
                 return
@@ -111,7 +110,7 @@ class Opening(Authentication):
                     "be tampering with the connection",
                     phase="starttls",
                     command="STARTTLS",
-                    **fields_of(verdict.judge_garbage("starttls")),
+                    **verdict.judge_garbage("starttls").fields,
                 )
             )
         else:

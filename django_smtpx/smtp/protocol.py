@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import commands, content, verdict
-from django_smtpx.smtp.dialogue import fields_of
 from django_smtpx.smtp.errors import SMTPError, UnsupportedFeature
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.opening import Opening
@@ -125,7 +124,7 @@ class Protocol(Opening):
             f"The message needs {need}, and {why or 'the server does not have it'} (it has: {has})",
             phase="mail",
             command="MAIL",
-            **fields_of(verdict.UNSUPPORTED),
+            **verdict.UNSUPPORTED.fields,
         )
 
     # -- sending ---------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class Protocol(Opening):
                 "The message was withdrawn before its content was sent",
                 phase="data",
                 command="DATA",
-                **fields_of(verdict.WITHDRAWN),
+                **verdict.WITHDRAWN.fields,
             )
         )
 
@@ -327,5 +326,5 @@ def _too_large(size: int, limit: int) -> UnsupportedFeature:
         f"The message has {size} bytes, and the server takes {limit} (SIZE, RFC 1870)",
         phase="mail",
         command="MAIL",
-        **fields_of(verdict.TOO_LARGE),
+        **verdict.TOO_LARGE.fields,
     )

@@ -256,7 +256,4 @@ def _meaning(error: OSError, options: Options) -> str:
 
 
 def _failure(message: str) -> TLSError:
-    judged = verdict.TLS_FAILED
-    return TLSError(
-        message, category=judged.category, action=judged.action, temporary=judged.temporary
-    )
+    return TLSError(message, **verdict.TLS_FAILED.fields)

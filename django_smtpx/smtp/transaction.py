@@ -217,7 +217,6 @@ class Transaction:
 
 def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> ReplyError:
     """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`."""
-    judged = verdict.judge_reply(phase, reply)
     return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
         f"The server answered {command or 'the connection'} with {reply}",
         phase=phase,
@@ -225,9 +224,7 @@ def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> 
         code=reply.code,
         enhanced_code=reply.enhanced_code,
         reply=reply.text,
-        category=judged.category,
-        action=judged.action,
-        temporary=judged.temporary,
+        **verdict.judge_reply(phase, reply).fields,
     )
 
 
@@ -241,14 +238,11 @@ def unreadable(
     error: Exception, phase: Phase, command: str, content_sent: ContentSent
 ) -> SMTPError:
     """Return the failure of a message whose content could not be read."""
-    judged = verdict.UNREADABLE
     return SMTPError(
         f"The content cannot be read: {error}",
         phase=phase,
         command=command,
-        category=judged.category,
-        action=judged.action,
-        temporary=judged.temporary,
+        **verdict.UNREADABLE.fields,
         content_sent=content_sent,
     )
 

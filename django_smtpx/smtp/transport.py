@@ -72,14 +72,11 @@ class Transport:
                 failures.append(f"{address[0]}: {error.strerror or error}")
                 continue
             return cls(sock, address, options)
-        judged = verdict.UNREACHABLE
         raise ConnectError(
             f"No connection to {options.host} port {options.port} ({'; '.join(failures)})",
             phase="connect",
             ip=str(addresses[-1][1][0]),
-            category=judged.category,
-            action=judged.action,
-            temporary=judged.temporary,
+            **verdict.UNREACHABLE.fields,
         )
 
     def again(self, options: Options, limit: float, watch: Watch) -> Transport:
@@ -227,13 +224,10 @@ def _resolve(options: Options) -> list[tuple[int, _Address]]:
             options.host, options.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )
     except (OSError, UnicodeError) as error:
-        judged = verdict.DNS_ERROR
         raise ResolveError(
             f"{options.host} has no address: {getattr(error, 'strerror', None) or error}",
             phase="resolve",
-            category=judged.category,
-            action=judged.action,
-            temporary=judged.temporary,
+            **verdict.DNS_ERROR.fields,
         ) from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 

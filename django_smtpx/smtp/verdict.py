@@ -11,15 +11,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django_smtpx.smtp.envelope import Phase, ResultOutcome
+    from django_smtpx.smtp.errors import SMTPError
     from django_smtpx.smtp.reply import Reply
 
 FINAL_ACTIONS = frozenset({"fail", "suppress"})
+
+
+class Judged(TypedDict):
+    """A verdict as the fields of an error."""
+
+    category: str
+    action: str
+    temporary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,16 @@ class Verdict:
         if self.category == "unknown_outcome":
             return "unknown"
         return "failed" if self.action in FINAL_ACTIONS else "deferred"
+
+    @property
+    def fields(self) -> Judged:
+        """It as the fields of an error that is made with it."""
+        return {"category": self.category, "action": self.action, "temporary": self.temporary}
+
+    def put_on(self, error: SMTPError) -> None:
+        """Let it be the verdict on ``error``, in place of the one that it has."""
+        error.category, error.action = self.category, self.action
+        error.temporary = self.temporary
 
 
 OK = Verdict("ok", "none", False)
