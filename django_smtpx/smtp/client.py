@@ -38,8 +38,8 @@ class Client:
     The arguments are those of :class:`~django_smtpx.smtp.options.Options`.
     ``port`` defaults by ``security``: 465, 587, else 25. ``timeout`` and
     ``eod_timeout`` are in seconds. ``auth`` names SASL mechanisms, best first, or is "auto".
-    ``oauth_token``, instead of a password, is called for a bearer token. Raises ``ValueError`` for
-    arguments that contradict each other, and for a mechanism that is named and not installed.
+    ``oauth_token`` is called for a bearer token. Raises ``ValueError`` where it stands beside a
+    password or without a username, and for a mechanism that is named and not installed.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Client:
         ca_file: str | None = None,
         ssl_keyfile: str | None = None,
         ssl_certfile: str | None = None,
-        auth: Sequence[str] | str = (),
+        auth: Sequence[str] | str = "auto",
         allow_plaintext_auth: bool = False,
         helo: str = "",
         source_address: str | None = None,
