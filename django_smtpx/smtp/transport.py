@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.watch import Watch
 
 READ_SIZE = 65_536
+RECORD_SIZE = 16_384
+"""Bytes in one TLS record (RFC 8446 section 5.1): it is taken as a whole, or counts for nothing."""
 LOOK_SIZE = 512
 """Bytes of the server's first words that are kept, to tell what it speaks."""
 _READ = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -141,6 +143,23 @@ class Transport:
 
         Raises :class:`ServerDisconnected` when the connection takes no more.
         """
+        if not self.tls or len(data) <= RECORD_SIZE:
+            return self._send(data)
+        # OpenSSL says nothing of the records that have left when it gets stuck at a later one.
+        sent, rest = 0, memoryview(data)
+        while sent < len(rest):
+            try:
+                taken = self._send(rest[sent : sent + RECORD_SIZE])
+            except ServerDisconnected:
+                if sent:
+                    break
+                raise
+            if not taken:
+                break
+            sent += taken
+        return sent
+
+    def _send(self, data: bytes | memoryview) -> int:
         try:
             return self._socket.send(data)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -49,6 +50,54 @@ def test_plain(dial):
         assert transport.readable(5)
         assert transport.receive() == b""
         assert (transport.ip, transport.port, transport.tls) == ("127.0.0.1", server.port, "")
+
+
+@pytest.mark.parametrize("ending", ["full", "reset"])
+def test_what_left_over_tls_is_counted(dial, server_context, ca_file, ending):
+    """Of a write that gets stuck, or fails, behind its first records these have left."""
+    stuck, over = threading.Event(), threading.Event()
+    received = []
+
+    def read(connection):
+        stuck.wait(5)
+        with contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                received.append(len(data))
+        over.set()
+
+    with Server(["tls", read], context=server_context) as server:
+        transport = dial(server, ca_file=ca_file, security=Security.IMPLICIT)
+        transport.start_tls(transport._options, implicit=True)
+        sock = transport._socket
+        if ending == "reset":
+            transport._socket = Failing(sock, after=3)
+        sent = transport.send(b"x" * 50_000_000)
+        if ending == "reset":
+            with pytest.raises(ServerDisconnected):
+                transport.send(b"x" * 50_000)
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        stuck.set()
+        assert over.wait(10)
+    assert sent == sum(received) > 0
+
+
+class Failing:
+    """A socket that takes so much, and then has been reset."""
+
+    def __init__(self, sock, after):
+        self.sock = sock
+        self.left = after
+
+    def send(self, data):
+        """Write, or fail."""
+        if not self.left:
+            raise ConnectionResetError("reset")
+        self.left -= 1
+        return self.sock.send(data)
+
+    def close(self):
+        """Close it."""
+        self.sock.close()
 
 
 def test_full_buffer_and_reset(dial):
