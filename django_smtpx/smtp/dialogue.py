@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, mode, verdict
+from django_smtpx.smtp import commands, failures, mode, verdict
 from django_smtpx.smtp.capabilities import Capabilities
 from django_smtpx.smtp.errors import (
     AuthenticationError,
@@ -18,25 +17,20 @@ from django_smtpx.smtp.errors import (
     SMTPError,
 )
 from django_smtpx.smtp.events import Ended, Event, Finished
+from django_smtpx.smtp.failures import SERVICE_NOT_AVAILABLE
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.redaction import Redactor
 from django_smtpx.smtp.states import GREETING, LAST_CHUNK, PHASES, TRANSITIONS, State, verb
-from django_smtpx.smtp.transaction import SERVICE_NOT_AVAILABLE, Transaction, refused, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from django_smtpx.smtp.envelope import ContentSent, Phase
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
+    from django_smtpx.smtp.transaction import Transaction
     from django_smtpx.smtp.transcript import Entries
-
-_JUDGES: Mapping[type[SMTPError], Callable[[Phase], verdict.Verdict]] = {
-    ServerDisconnected: verdict.judge_disconnect,
-    ServerTimeout: verdict.judge_timeout,
-    ProtocolError: verdict.judge_garbage,
-}
 
 
 class Dialogue:
@@ -141,7 +135,9 @@ class Dialogue:
         except (OSError, ValueError) as error:
             # It gets no end, and so is not delivered; the messages behind it are not concerned.
             transaction = self._current[0]
-            self.fail(unreadable(error, "eod", transaction.verb, self._content_sent(transaction)))
+            self.fail(
+                failures.unreadable(error, "eod", transaction.verb, self._content_sent(transaction))
+            )
             return b""
 
     @property
@@ -236,14 +232,7 @@ class Dialogue:
             sent = transaction.content_sent(self.sent_total)
             if sent == "no":
                 return
-            lost = copy.copy(error)
-            lost.phase, lost.command, lost.content_sent = "eod", transaction.verb, sent
-            lost.code, lost.enhanced_code, lost.reply = None, "", ""
-            # What became of the one before says nothing of it: a part of a content is no content.
-            judge = _JUDGES.get(type(error), verdict.judge_disconnect)
-            judged = verdict.UNKNOWN_OUTCOME if sent == "all" else judge("eod")
-            judged.put_on(lost)
-            self._cut_off(transaction, lost)
+            self._cut_off(transaction, failures.of_follower(error, transaction.verb, sent))
 
     def _dropped_idle(self, transaction: Transaction, error: SMTPError) -> bool:
         """Say whether the server had left before ``transaction``, and so never heard of it."""
@@ -288,24 +277,15 @@ class Dialogue:
     ) -> ReplyError:
         phase = PHASES[command]
         cls = AuthenticationError if phase == "auth" else ReplyError
-        error = refused(cls, phase, verb(command), reply)
+        error = failures.refused(cls, phase, verb(command), reply)
         error.content_sent = self._content_sent(transaction)
         return error
 
     def _out_of_step(
         self, command: str, reply: Reply, transaction: Transaction | None
     ) -> ProtocolError:
-        phase = PHASES[command]
-        return ProtocolError(
-            f"{reply} is no answer to {verb(command) or 'a new connection'}",
-            phase=phase,
-            command=verb(command),
-            code=reply.code,
-            enhanced_code=reply.enhanced_code,
-            reply=reply.text,
-            content_sent=self._content_sent(transaction),
-            **self._judge_lost(phase, transaction, verdict.judge_garbage(phase)),
-        )
+        content_sent = self._content_sent(transaction)
+        return failures.out_of_step(PHASES[command], verb(command), reply, content_sent)
 
     def _garbage(self, message: str, data: bytes = b"") -> None:
         """End the dialogue; ``message`` shows of ``data`` what may be seen of it."""
@@ -346,7 +326,7 @@ class Dialogue:
             judge = self._refused if goodbye else self._out_of_step
             self.fail(judge(command, reply, transaction))
         elif goodbye:
-            self.fail(refused(ReplyError, "mail", "", reply))
+            self.fail(failures.refused(ReplyError, "mail", "", reply))
         else:
             self._garbage("The server said something that it was not asked for")
 
@@ -358,24 +338,11 @@ class Dialogue:
             phase, name = _between(transaction)
         else:
             phase, name = PHASES[command], verb(command)
-        if transaction is not None and self._content_sent(transaction) == "all":
+        content_sent = self._content_sent(transaction)
+        if transaction is not None and content_sent == "all":
             # Sent ahead of the replies to MAIL and RCPT: what is missing is the last of them.
             phase, name = "eod", transaction.verb
-        judged = _JUDGES[cls](phase)
-        return cls(
-            f"{message} (after {name})" if name else message,
-            phase=phase,
-            command=name,
-            content_sent=self._content_sent(transaction),
-            **self._judge_lost(phase, transaction, judged),
-        )
-
-    def _judge_lost(
-        self, phase: Phase, transaction: Transaction | None, judged: verdict.Verdict
-    ) -> verdict.Judged:
-        if self._content_sent(transaction) == "all":
-            judged = verdict.UNKNOWN_OUTCOME
-        return judged.fields
+        return failures.lost(cls, message, phase, name, content_sent)
 
     def _content_sent(self, transaction: Transaction | None) -> ContentSent:
         return "no" if transaction is None else transaction.content_sent(self.sent_total)

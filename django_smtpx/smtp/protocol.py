@@ -12,12 +12,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, content, verdict
+from django_smtpx.smtp import commands, content, failures, verdict
 from django_smtpx.smtp.errors import SMTPError, UnsupportedFeature
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.opening import Opening
 from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK, State
-from django_smtpx.smtp.transaction import Transaction, unreadable
+from django_smtpx.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,14 +71,14 @@ class Protocol(Opening):
         try:
             body = envelope.inspect()
         except (OSError, ValueError) as error:
-            raise unreadable(error, "mail", "MAIL", "no") from error
+            raise failures.unreadable(error, "mail", "MAIL", "no") from error
         smtputf8 = body.eight_bit_header or not envelope.ascii_paths
         if smtputf8 and not able.smtputf8:
             raise self._unsupported(
                 "SMTPUTF8 (RFC 6531), because an address or header is not ASCII"
             )
         if able.size_limit is not None and body.size > able.size_limit:
-            raise _too_large(body.size, able.size_limit)
+            raise failures.too_large(body.size, able.size_limit)
         if envelope.require_tls:
             self._check_requiretls()
         chunked = options.chunking and able.chunking
@@ -319,12 +319,3 @@ class Protocol(Opening):
         self._current.popleft()
         self.transactions += 1
         self._events.append(Finished(transaction))
-
-
-def _too_large(size: int, limit: int) -> UnsupportedFeature:
-    return UnsupportedFeature(
-        f"The message has {size} bytes, and the server takes {limit} (SIZE, RFC 1870)",
-        phase="mail",
-        command="MAIL",
-        **verdict.TOO_LARGE.fields,
-    )

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import verdict
+from django_smtpx.smtp import failures
 from django_smtpx.smtp.connection import Connection
 from django_smtpx.smtp.envelope import Outcome
 from django_smtpx.smtp.errors import SMTPError
@@ -200,7 +200,7 @@ class Session:
             except SMTPError as unsupported:
                 error = unsupported
             except ValueError as invalid:
-                error = _invalid(invalid)
+                error = failures.invalid(invalid)
         if error is not None:
             self._queue.append(Outcome(envelope, unsent(envelope, error, self._connection.facts)))
             return True
@@ -301,7 +301,7 @@ class Session:
         if lost:
             # What was being handed to the network may have left.
             protocol.sent_total = protocol.offered_total
-            protocol.fail(_interrupted(lost[0].verb))
+            protocol.fail(failures.interrupted(lost[0].verb))
         self.interrupted = tuple(self._outcome(item) for item in under_way if item.done)
         if not protocol.idle:
             self.abort()
@@ -331,28 +331,3 @@ class Session:
             return False
         self._pump.look()
         return self._protocol.failure is None and not self._protocol.disconnected
-
-
-def _invalid(error: ValueError) -> SMTPError:
-    judged = verdict.ADDRESS_INVALID
-    return SMTPError(
-        f"The envelope cannot be sent: {error}",
-        phase="mail",
-        command="MAIL",
-        category=judged.category,
-        action=judged.action,
-        temporary=judged.temporary,
-    )
-
-
-def _interrupted(verb: str) -> SMTPError:
-    judged = verdict.UNKNOWN_OUTCOME
-    return SMTPError(
-        "The sender was interrupted while it awaited the reply to the content",
-        phase="eod",
-        command=verb,
-        category=judged.category,
-        action=judged.action,
-        temporary=judged.temporary,
-        content_sent="all",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from django_smtpx.smtp import verdict
+from django_smtpx.smtp import failures, verdict
 from django_smtpx.smtp.envelope import Result
 from django_smtpx.smtp.errors import (
     DataRefused,
@@ -13,7 +13,6 @@ from django_smtpx.smtp.errors import (
     RecipientsRefused,
     ReplyError,
     SenderRefused,
-    ServiceUnavailable,
     SMTPError,
 )
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
 
-SERVICE_NOT_AVAILABLE = 421
 _E = TypeVar("_E", bound=SMTPError)
 
 
@@ -210,41 +208,15 @@ class Transaction:
     def _refused(
         self, phase: Phase, command: str, reply: Reply, facts: Facts, *, disconnected: bool
     ) -> ReplyError:
-        error = refused(REFUSALS[phase], phase, command, reply)
+        error = failures.refused(REFUSALS[phase], phase, command, reply)
         error.disconnected = disconnected
         return locate(error, facts)
-
-
-def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> ReplyError:
-    """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`."""
-    return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
-        f"The server answered {command or 'the connection'} with {reply}",
-        phase=phase,
-        command=command,
-        code=reply.code,
-        enhanced_code=reply.enhanced_code,
-        reply=reply.text,
-        **verdict.judge_reply(phase, reply).fields,
-    )
 
 
 def locate(error: _E, facts: Facts) -> _E:
     """Return ``error`` with the place it happened at."""
     error.host, error.ip, error.port = facts["host"], facts["ip"], facts["port"]
     return error
-
-
-def unreadable(
-    error: Exception, phase: Phase, command: str, content_sent: ContentSent
-) -> SMTPError:
-    """Return the failure of a message whose content could not be read."""
-    return SMTPError(
-        f"The content cannot be read: {error}",
-        phase=phase,
-        command=command,
-        **verdict.UNREADABLE.fields,
-        content_sent=content_sent,
-    )
 
 
 def unsent(envelope: Envelope, error: SMTPError, facts: Facts) -> tuple[Result, ...]:

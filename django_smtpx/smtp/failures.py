@@ -1,0 +1,140 @@
+"""The errors of a dialogue, each made together with the verdict on it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from django_smtpx.smtp import verdict
+from django_smtpx.smtp.errors import (
+    ProtocolError,
+    ReplyError,
+    ServerDisconnected,
+    ServerTimeout,
+    ServiceUnavailable,
+    SMTPError,
+    UnsupportedFeature,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django_smtpx.smtp.envelope import ContentSent, Phase
+    from django_smtpx.smtp.reply import Reply
+
+SERVICE_NOT_AVAILABLE = 421
+
+_JUDGES: Mapping[type[SMTPError], Callable[[Phase], verdict.Verdict]] = {
+    ServerDisconnected: verdict.judge_disconnect,
+    ServerTimeout: verdict.judge_timeout,
+    ProtocolError: verdict.judge_garbage,
+}
+
+# -- about the session ---------------------------------------------------------------------------
+
+
+def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> ReplyError:
+    """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`."""
+    return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
+        f"The server answered {command or 'the connection'} with {reply}",
+        phase=phase,
+        command=command,
+        code=reply.code,
+        enhanced_code=reply.enhanced_code,
+        reply=reply.text,
+        **verdict.judge_reply(phase, reply).fields,
+    )
+
+
+def out_of_step(
+    phase: Phase, command: str, reply: Reply, content_sent: ContentSent
+) -> ProtocolError:
+    """Return the error of a reply that cannot be an answer to ``command``."""
+    return ProtocolError(
+        f"{reply} is no answer to {command or 'a new connection'}",
+        phase=phase,
+        command=command,
+        code=reply.code,
+        enhanced_code=reply.enhanced_code,
+        reply=reply.text,
+        content_sent=content_sent,
+        **_unless_sent(verdict.judge_garbage(phase), content_sent).fields,
+    )
+
+
+def lost(
+    cls: type[SMTPError], message: str, phase: Phase, command: str, content_sent: ContentSent
+) -> SMTPError:
+    """Return the error of a ``command`` that gets no whole reply any more."""
+    return cls(
+        f"{message} (after {command})" if command else message,
+        phase=phase,
+        command=command,
+        content_sent=content_sent,
+        **_unless_sent(_JUDGES[cls](phase), content_sent).fields,
+    )
+
+
+def of_follower(error: SMTPError, command: str, content_sent: ContentSent) -> SMTPError:
+    """Return what ``error`` is to a transaction behind the one that it happened to.
+
+    What became of the one before says nothing of it: a part of a content is no content.
+    """
+    own = copy.copy(error)
+    own.phase, own.command, own.content_sent = "eod", command, content_sent
+    own.code, own.enhanced_code, own.reply = None, "", ""
+    judge = _JUDGES.get(type(error), verdict.judge_disconnect)
+    _unless_sent(judge("eod"), content_sent).put_on(own)
+    return own
+
+
+def _unless_sent(judged: verdict.Verdict, content_sent: ContentSent) -> verdict.Verdict:
+    """Return ``judged``, but where all of a content had left: then nobody knows (RFC 1047)."""
+    return verdict.UNKNOWN_OUTCOME if content_sent == "all" else judged
+
+
+# -- about one message ---------------------------------------------------------------------------
+
+
+def invalid(error: ValueError) -> SMTPError:
+    """Return the failure of an envelope that no command can carry."""
+    return SMTPError(
+        f"The envelope cannot be sent: {error}",
+        phase="mail",
+        command="MAIL",
+        **verdict.ADDRESS_INVALID.fields,
+    )
+
+
+def too_large(size: int, limit: int) -> UnsupportedFeature:
+    """Return the failure of a message that the server is too small for; both are in bytes."""
+    return UnsupportedFeature(
+        f"The message has {size} bytes, and the server takes {limit} (SIZE, RFC 1870)",
+        phase="mail",
+        command="MAIL",
+        **verdict.TOO_LARGE.fields,
+    )
+
+
+def unreadable(
+    error: Exception, phase: Phase, command: str, content_sent: ContentSent
+) -> SMTPError:
+    """Return the failure of a message whose content could not be read."""
+    return SMTPError(
+        f"The content cannot be read: {error}",
+        phase=phase,
+        command=command,
+        **verdict.UNREADABLE.fields,
+        content_sent=content_sent,
+    )
+
+
+def interrupted(verb: str) -> SMTPError:
+    """Return the failure of a content, sent as a whole, whose reply nobody waited for."""
+    return SMTPError(
+        "The sender was interrupted while it awaited the reply to the content",
+        phase="eod",
+        command=verb,
+        **verdict.UNKNOWN_OUTCOME.fields,
+        content_sent="all",
+    )
