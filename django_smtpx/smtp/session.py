@@ -206,6 +206,9 @@ class Session:
             return True
         ahead = self._goes_ahead(transaction)
         if ahead and not self._pump.watch.may_send(envelope):
+            if not self._queue:
+                # It ends the session as it does without a window, and is as much told why.
+                protocol.withdraw()
             return False
         self._queue.append(transaction)
         protocol.begin(transaction)

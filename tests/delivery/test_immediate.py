@@ -306,9 +306,13 @@ def test_a_long_wait_renews_the_lease(monkeypatch):
     assert at_settle[0] > ends[0]
 
 
-def test_a_process_that_slept_through_its_lease_sends_nothing(monkeypatch):
+@pytest.mark.parametrize("window", [1, 4])
+def test_a_process_that_slept_through_its_lease_sends_nothing(monkeypatch, window):
     """Who wakes up too late raises, unsent, and the mailer is not blamed for it."""
-    with ScriptedServer() as server, real_queue(server, mode="now"):
+    with (
+        ScriptedServer(chunking=True) as server,
+        real_queue(server, mode="now", chunking_window=window),
+    ):
         monkeypatch.setattr(ledger.Lease, "valid", lambda lease: False)
         with pytest.raises(SMTPError):
             email("a@example.com").send()
