@@ -6,6 +6,7 @@ command at a time from then on: in step for certain, and with the same verdicts.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,3 +44,12 @@ def forget() -> None:
     """Believe everybody again."""
     with _lock:
         _distrusted.clear()
+
+
+def _start_clean() -> None:
+    """Take, in a forked child, a lock that no thread of the parent holds."""
+    global _lock  # noqa: PLW0603 (as a module is made anew)
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_start_clean)

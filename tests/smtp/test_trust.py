@@ -41,6 +41,15 @@ def test_bounded(monkeypatch):
     assert not trust.is_distrusted("a", 25)
 
 
+def test_forked_amid():
+    """A child forked while another thread held the lock waits for nobody, and knows as much."""
+    trust.distrust("mx", 25)
+    with trust._lock:
+        trust._start_clean()
+        trust.distrust("mx2", 25)
+    assert [trust.is_distrusted(host, 25) for host in ("mx", "mx2")] == [True, True]
+
+
 def test_out_of_step(connect):
     """After an answer out of step the next connection uses no PIPELINING."""
     first = [*opening(WIDE_HELLO), 3, b"250 ok\r\n354 what?\r\n", "eof"]
