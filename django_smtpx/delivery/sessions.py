@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django_smtpx.config import Mailer
-    from django_smtpx.smtp.pump import Watch
     from django_smtpx.smtp.session import Session
+    from django_smtpx.smtp.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from django_smtpx.smtp.login import Login
 from django_smtpx.smtp.options import Security, local_helo_name
 from django_smtpx.smtp.patience import Patience
 from django_smtpx.smtp.protocol import Protocol as Dialogue
-from django_smtpx.smtp.pump import NO_WATCH, Pump, Watch
+from django_smtpx.smtp.pump import Pump
 from django_smtpx.smtp.transaction import locate, unsent
 from django_smtpx.smtp.transcript import render
 from django_smtpx.smtp.transport import Transport
 from django_smtpx.smtp.trust import believed, distrust
+from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Envelope, Phase

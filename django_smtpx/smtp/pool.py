@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.smtp.envelope import Envelope
     from django_smtpx.smtp.options import Options
-    from django_smtpx.smtp.pump import Watch
+    from django_smtpx.smtp.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
