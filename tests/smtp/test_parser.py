@@ -125,5 +125,5 @@ def test_two_codes_in_one_reply():
     """What a server says with another code in the middle is shown: it may be the reason."""
     reader = ReplyReader()
     reader.feed(b"220-mx.example\r\n521 5.7.1 Blocked by a list\r\n")
-    with pytest.raises(ProtocolError, match="220 and 521: '521 5.7.1 Blocked by a list'"):
+    with pytest.raises(ProtocolError, match=r"220 and 521: '521 5.7.1 Blocked by a list'"):
         reader.next_reply()
