@@ -252,7 +252,7 @@ class Protocol(Opening):
             self._on_last_rcpt(transaction)
 
     def _on_last_rcpt(self, transaction: Transaction) -> None:
-        if not transaction.accepted:
+        if not transaction.accepted or transaction.sender_refused:
             self._finish(transaction)
         elif transaction.chunked:
             self._events.append(ContentWanted(transaction))

@@ -113,6 +113,11 @@ class Transaction:
         """Whether the server has answered any command of it."""
         return self.mail_reply is not None
 
+    @property
+    def sender_refused(self) -> bool:
+        """Whether MAIL was refused."""
+        return self.mail_reply is not None and self.mail_reply.severity > 3
+
     def content_sent(self, sent_total: int) -> ContentSent:
         """Return how much of the content had left when ``sent_total`` bytes of the stream had."""
         if self.content_start is None or sent_total <= self.content_start:
@@ -129,7 +134,7 @@ class Transaction:
         last = self.eod_reply
         if last is not None and last.severity == 2:
             return self._sent(last, facts, disconnected=disconnected)
-        if self.mail_reply is not None and self.mail_reply.severity > 3:
+        if self.mail_reply is not None and self.sender_refused and not self._contradicted:
             error = self._refused("mail", "MAIL", self.mail_reply, facts, disconnected=disconnected)
             return tuple(_failed(name, error, facts) for name in self.envelope.recipients)
         shared = self._shared(facts, disconnected=disconnected)
@@ -191,6 +196,21 @@ class Transaction:
             )
         assert shared is not None, "a recipient that was accepted has an end"
         return _failed(name, shared, facts)
+
+    @property
+    def _contradicted(self) -> bool:
+        """Whether the server took a recipient, and all of the content, of a sender that it refused.
+
+        That is no answer; but nobody can say any more that it was not taken.
+        """
+        error = self.failure
+        return (
+            isinstance(error, ProtocolError)
+            and self.accepted > 0
+            and error.content_sent == "all"
+            and error.code is not None
+            and error.code // 100 == 2
+        )
 
     @property
     def _out_of_step(self) -> bool:

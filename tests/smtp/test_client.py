@@ -118,6 +118,23 @@ def test_no_connection():
         Client("127.0.0.1", port).connect()
 
 
+@pytest.mark.parametrize(
+    ("window", "outcome", "heard"), [(1, "failed", b"RSET"), (4, "unknown", b"BDAT 26 LAST")]
+)
+def test_refused_and_taken(window, outcome, heard):
+    """No content follows a refused sender; where it went ahead, and is said to be taken, nobody
+    knows.
+    """
+    hello = b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
+    script = [*opening(hello), 2, b"550 5.7.1 no\r\n250 ok\r\n", "line", b"250 2.0.0 ok\r\n"]
+    with Server([*script, "eof"]) as server:
+        smtp = client(server, chunking_window=window)
+        (sent,) = smtp.send_all([envelope()])
+        smtp.close()
+        assert [result.outcome for result in sent.results] == [outcome]
+        assert server.heard[3] == heard
+
+
 def test_split():
     """What a server puts off for its number goes at once, no more of them than it took before."""
     script = [
