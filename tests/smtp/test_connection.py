@@ -77,7 +77,7 @@ def test_awaiting_a_greeting_from_tls(server_context, security, first):
     assert (error.host, error.ip, error.port) == ("127.0.0.1", "127.0.0.1", server.port)
     assert str(error).startswith(f"Port {server.port} of 127.0.0.1 speaks TLS from the first byte")
     assert "set security='implicit' (use_ssl=True)" in str(error)
-    assert ("587" in str(error)) is (security is Security.STARTTLS)
+    assert ("on port 587" in str(error)) is (security is Security.STARTTLS)
     assert error.disconnected is (first != ["tls"])
     assert "set security='implicit'" in error.transcript
     (result,) = error.results
