@@ -15,15 +15,13 @@ from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, TLSError
 from django_smtpx.smtp.events import Ended
 from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK
-from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.events import Event
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.protocol import Protocol as Dialogue
     from django_smtpx.smtp.transport import Transport
-
-__all__ = ["DRAIN_TIMEOUT", "NO_WATCH", "WRITE_BLOCK", "Pump", "Watch"]
+    from django_smtpx.smtp.watch import Watch
 
 DRAIN_TIMEOUT = 5.0
 """Seconds that the last words of a server that has hung up are read for."""

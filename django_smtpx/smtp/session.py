@@ -11,10 +11,10 @@ from django_smtpx.smtp.connection import Connection
 from django_smtpx.smtp.envelope import Outcome
 from django_smtpx.smtp.errors import SMTPError
 from django_smtpx.smtp.events import ContentWanted, Ended
-from django_smtpx.smtp.pump import NO_WATCH, Watch
 from django_smtpx.smtp.splitting import RECIPIENTS_MAX, split
 from django_smtpx.smtp.transaction import Transaction, unsent
 from django_smtpx.smtp.transcript import render
+from django_smtpx.smtp.watch import NO_WATCH, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence

@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from django_smtpx.smtp import connection as connection_module
-from django_smtpx.smtp import pump as pump_module
 from django_smtpx.smtp import session as session_module
 from django_smtpx.smtp.errors import (
     AuthenticationError,
@@ -23,6 +22,7 @@ from django_smtpx.smtp.errors import (
 )
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.session import Session
+from django_smtpx.smtp.watch import NO_WATCH
 from tests.smtp.talk import (
     BYE,
     LOGIN,
@@ -713,7 +713,7 @@ def test_quit_cannot_be_written(monkeypatch):
 
 def test_no_watch_hears_nothing():
     """Without a watch everything may be sent, and nobody is told of waiting."""
-    watch = pump_module.NO_WATCH
+    watch = NO_WATCH
     assert watch.may_send(envelope())
     assert watch.waiting(1.0) is None
 
