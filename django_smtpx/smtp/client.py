@@ -153,7 +153,8 @@ class Client:
 
         A refused message raises nothing: its results say so. A connection that ends is opened
         again for the messages behind; raises :class:`SMTPError` when that fails. What the client
-        sends before the iterator is at its end goes over another connection.
+        sends before the iterator is at its end goes over another connection. What ``envelopes``
+        itself raises comes behind the outcomes of all that it gave before.
         """
         queue = _Queue(envelopes)
         # Looked at first: with no mail, no connection.
@@ -172,6 +173,8 @@ class Client:
                 if session is not self._session:
                     session.quit()
             queue.put_back()
+        if queue.failure is not None:
+            raise queue.failure
 
     def _connect_unverified(self, envelope: Envelope, error: TLSError) -> Session:
         """Return a session for a message that says ``TLS-Required: No``; else raise ``error``."""
@@ -183,9 +186,10 @@ class Client:
 
 
 class _Queue:
-    """Envelopes on their way through one session or several."""
+    """Envelopes on their way through one session or several; ``failure`` is what ended them."""
 
     def __init__(self, envelopes: Iterable[Envelope]) -> None:
+        self.failure: Exception | None = None
         self._source = iter(envelopes)
         self._slots: deque[_Slot] = deque()
         self._waiting: deque[_Part] = deque()
@@ -194,13 +198,20 @@ class _Queue:
     def more(self) -> bool:
         """Whether anything is waiting, looking at the next envelope where nothing is."""
         if not self._waiting:
-            envelope = next(self._source, None)
+            envelope = self._next()
             if envelope is None:
                 return False
             slot = _Slot(envelope)
             self._slots.append(slot)
             self._waiting.append(_Part(slot, envelope, None))
         return True
+
+    def _next(self) -> Envelope | None:
+        try:
+            return None if self.failure else next(self._source, None)
+        except Exception as error:  # noqa: BLE001 (it is raised where nothing is under way)
+            self.failure = error
+            return None
 
     @property
     def first(self) -> Envelope:

@@ -194,6 +194,9 @@ class Transport:
         """
         if self.tls and self._pending():
             return True
+        if self._socket.fileno() < 0:
+            # Closed; its number may be somebody else's by now.
+            return True
         return bool(self._poll.poll(timeout * 1000))
 
     def ready(self, timeout: float) -> tuple[bool, bool]:

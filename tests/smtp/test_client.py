@@ -294,3 +294,38 @@ def test_unannounced_limit():
         commands = [each for each in session.commands if each.verb == "RCPT"]
     assert {result.outcome for result in results} == {"sent"}
     assert len(commands) == 100 + 70
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_source_that_raises(window):
+    """What it gave before is sent and has its outcome; then comes what it raised."""
+
+    def source():
+        yield envelope("a@example.net")
+        yield envelope("b@example.net")
+        raise LookupError("no more")
+
+    with (
+        ScriptedServer(chunking=True) as server,
+        client(server, chunking_window=window) as smtp,
+    ):
+        found = []
+        with pytest.raises(LookupError, match="no more"):
+            found.extend(smtp.send_all(source()))
+        assert smtp.session.usable
+        assert len(server.messages) == 2
+        for outcome in smtp.send_all(iter([envelope()])):
+            assert outcome.results[0].outcome == "sent"
+
+
+def test_a_source_that_raises_at_once():
+    """With nothing to send, nothing is connected to."""
+
+    def source():
+        raise LookupError
+        yield
+
+    smtp = Client("192.0.2.1")
+    with pytest.raises(LookupError):
+        list(smtp.send_all(source()))
+    assert smtp.session is None
