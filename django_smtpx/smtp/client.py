@@ -68,6 +68,8 @@ class Client:
     ) -> None:
         mechanisms = _mechanisms(auth)
         credential = _credential(username, password, oauth_token, mechanisms)
+        if chunking_window < 1:
+            raise ValueError(f"chunking_window must be 1 or more, not {chunking_window!r}.")
         resolved, port = security_and_port(
             Security(security),
             port,
@@ -252,6 +254,11 @@ def _mechanisms(auth: Sequence[str] | str) -> tuple[str, ...]:
     if auth == "auto":
         return ()
     names = tuple(name.upper() for name in ((auth,) if isinstance(auth, str) else auth))
+    unknown = [name for name in names if name not in sasl.MECHANISMS]
+    if unknown:
+        raise ValueError(
+            f"auth names {unknown[0]!r}, which is none of {', '.join(sasl.MECHANISMS)}."
+        )
     if not sasl.scram_installed() and not set(names).isdisjoint(sasl.SCRAM):
         raise ValueError(f"auth names SCRAM, which is not installed: {sasl.INSTALL}")
     return names

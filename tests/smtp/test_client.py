@@ -329,3 +329,17 @@ def test_a_source_that_raises_at_once():
     with pytest.raises(LookupError):
         list(smtp.send_all(source()))
     assert smtp.session is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"chunking_window": 0}, "chunking_window must be 1 or more"),
+        ({"auth": ["PLAIN", "PLANE"]}, "auth names 'PLANE'"),
+        ({"security": "tls"}, "'tls'"),
+    ],
+)
+def test_bad_arguments(wrong, word):
+    """What could never work is refused where it is written, by its name."""
+    with pytest.raises(ValueError, match=word):
+        Client("192.0.2.1", **wrong)
