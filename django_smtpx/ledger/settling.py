@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Status = Delivery.Status
 Lane = Delivery.Lane
 
-_FINAL = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
 _COMMAND_LENGTH = 16
 _HOST_LENGTH = 255
 
