@@ -336,6 +336,9 @@ class _Part:
 
     def settle(self, outcome: Outcome) -> _Part | None:
         """Book what became of it; return the part that is to go in a new transaction."""
+        if self.places is None and len(outcome.results) == 1:
+            self.slot.outcome = outcome
+            return None
         put_off = [result.action == "split" for result in outcome.results]
         # A server that takes none at all would be asked for ever.
         if all(put_off):

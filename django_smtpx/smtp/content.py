@@ -52,7 +52,7 @@ def inspect(content: bytes | BinaryIO, start: int = 0) -> Body:
         if len(content) <= WHOLE_MAX:
             normal = normalise(content)
             eight_bit = not normal.isascii()
-            return Body(len(normal), eight_bit, eight_bit and has_8bit_header(normal), whole=normal)
+            return Body(len(normal), eight_bit, eight_bit and has_8bit_header(normal), normal)
         content = io.BytesIO(content)
     size = 0
     eight_bit = eight_bit_header = False

@@ -86,7 +86,8 @@ class Dialogue:
             while self._owed:
                 reply = reader.next_reply()
                 if reply is None:
-                    self._look_for_tls()
+                    if self.state is State.GREETING and not self.tls:
+                        self._look_for_tls()
                     return
                 self.replies += 1
                 self._on_reply(reply)
@@ -295,8 +296,7 @@ class Dialogue:
         self.fail(error)
 
     def _look_for_tls(self) -> None:
-        unencrypted = self.state is State.GREETING and not self.tls
-        if unencrypted and mode.is_tls(self._reader.trailing):
+        if mode.is_tls(self._reader.trailing):
             self.fail(mode.speaks_tls(self._options, "it answers in TLS"))
 
     def _refuse_greeting(self) -> bool:
