@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ class Setting:
     downgrade_flag: bool = False
 
 
-class Mechanism:
+class Mechanism(ABC):
     """One exchange (RFC 4422 section 5); the object is used up by it.
 
     ``problem`` says why it gave up, or does not believe the server; it may hold
@@ -64,9 +65,9 @@ class Mechanism:
         """Return the response that may go with the AUTH command, or None where there is none."""
         return None
 
+    @abstractmethod
     def respond(self, challenge: str) -> bytes | None:
         """Return the answer to a challenge (its text as it came), or None to cancel."""
-        raise NotImplementedError
 
     def believes(self, text: str) -> bool:
         """Whether ``text``, the server's last word, ends a login that is to be relied on."""
