@@ -50,6 +50,11 @@ class Composed:
     mailer: str | None = None
     uuid: UUID = field(default_factory=uuid4)
 
+    @property
+    def envelope_sender(self) -> str:
+        """The reverse path, under the name that its row has for it."""
+        return self.sender
+
 
 def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Composed | None:
     """Return what ``mailer`` is to store and send for ``email_message``; None for no recipients.

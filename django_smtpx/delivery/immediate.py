@@ -21,11 +21,10 @@ from django_smtpx.delivery.jobs import (
     book,
     book_failure,
     book_split,
-    dsn_of,
+    envelope_of,
     holds_mailer,
 )
 from django_smtpx.delivery.sessions import limits_of, open_session
-from django_smtpx.smtp import Envelope, Outcome, SMTPError
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from django_smtpx.config import Mailer
     from django_smtpx.ledger import Booking, Lease, Row
     from django_smtpx.models import Message
+    from django_smtpx.smtp import Envelope, Outcome, SMTPError
 
 
 logger = logging.getLogger("django_smtpx.delivery")
@@ -80,7 +80,9 @@ def deliver_now(mailer: Mailer, mail: Composed) -> tuple[Message, SMTPError | No
         if lease is None:
             return message, None
         return message, _send(mailer, mail.content, lease, rows)
-    exchange = _exchange(mailer, _envelope(mailer, mail), at=ledger.now())
+    exchange = _exchange(
+        mailer, envelope_of(mailer, mail, mail.recipients, mail.content), at=ledger.now()
+    )
     message, lease, rows = ledger.store_now(mailer.name, mail, lease_seconds())
     if lease is not None:
         _settle(mailer, lease, rows, exchange)
@@ -107,7 +109,7 @@ def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     recipients = ledger.resumable(message)
     if not recipients:
         return None
-    envelope = _envelope_again(mailer, message, recipients, content)
+    envelope = envelope_of(mailer, message, recipients, content)
     exchange = _exchange(mailer, envelope, at=ledger.now())
     lease, rows = ledger.resume_now(message, lease_seconds())
     if rows:
@@ -120,28 +122,6 @@ def _send(mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row]) -> 
     exchange = _exchange(mailer, envelope, at=lease.now(), watch=_Watch(lease))
     _settle(mailer, lease, rows, exchange)
     return exchange.error
-
-
-def _envelope(mailer: Mailer, mail: Composed) -> Envelope:
-    return Envelope(
-        mail.sender,
-        mail.recipients,
-        mail.content,
-        dsn=dsn_of(mailer, mail.sender, mail.uuid),
-        require_tls=mail.require_tls,
-    )
-
-
-def _envelope_again(
-    mailer: Mailer, message: Message, recipients: Sequence[str], content: bytes
-) -> Envelope:
-    return Envelope(
-        message.envelope_sender,
-        recipients,
-        content,
-        dsn=dsn_of(mailer, message.envelope_sender, message.uuid),
-        require_tls=message.require_tls,
-    )
 
 
 class _Watch:

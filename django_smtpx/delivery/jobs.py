@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django_smtpx.ledger import Booking, Row
 from django_smtpx.retry import decide, decide_now, parked
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.config import Mailer
     from django_smtpx.smtp import Outcome, SMTPError
+    from django_smtpx.smtp.envelope import Notify
     from django_smtpx.smtp.session import Session
 
 HOLDING = frozenset({"auth_failed", "auth_required", "quota_exhausted"})
@@ -40,28 +41,50 @@ class Job:
     def envelope(self, content: bytes, mailer: Mailer) -> Envelope:
         """Return the job as the wire knows it; its ``ident`` is the job."""
         first = self.rows[0]
-        return Envelope(
-            first.envelope_sender,
-            tuple(row.recipient for row in self.rows),
-            content,
-            ident=self,
-            dsn=dsn_of(mailer, first.envelope_sender, first.uuid),
-            require_tls=first.require_tls,
-        )
+        recipients = tuple(row.recipient for row in self.rows)
+        return envelope_of(mailer, first, recipients, content, ident=self)
 
     def tried_once_more(self) -> Job:
         """Return the job after an attempt of it was noted that changed nothing else."""
         return Job(tuple(row.tried_once_more() for row in self.rows))
 
 
-def dsn_of(mailer: Mailer, sender: str, uuid: UUID) -> DSN | None:
-    """Return what ``mailer`` asks servers to report about a message (RFC 3461).
+class Asking(Protocol):
+    """What a message, or the row of one, says of how it is to be sent."""
+
+    @property
+    def uuid(self) -> UUID:
+        """Names it to servers."""
+
+    @property
+    def envelope_sender(self) -> str:
+        """The reverse path."""
+
+    @property
+    def require_tls(self) -> bool:
+        """Whether it may travel over verified TLS only."""
+
+
+def envelope_of(
+    mailer: Mailer,
+    message: Asking,
+    recipients: Sequence[str],
+    content: bytes,
+    *,
+    ident: object = None,
+) -> Envelope:
+    """Return a message as the wire knows it, with the reports that ``mailer`` asks for (RFC 3461).
 
     Nobody would get a report about mail with the null reverse path.
     """
-    if not (mailer.dsn and sender):
-        return None
-    return DSN(ret="HDRS", envid=str(uuid), notify=("SUCCESS", "FAILURE", "DELAY"))
+    sender = message.envelope_sender
+    dsn = None
+    if mailer.dsn and sender:
+        notify: tuple[Notify, ...] = ("SUCCESS", "FAILURE", "DELAY")
+        dsn = DSN(ret="HDRS", envid=str(message.uuid), notify=notify)
+    return Envelope(
+        sender, recipients, content, ident=ident, dsn=dsn, require_tls=message.require_tls
+    )
 
 
 def jobs_of(rows: Iterable[Row]) -> list[Job]:

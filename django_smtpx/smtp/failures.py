@@ -17,7 +17,7 @@ from django_smtpx.smtp.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from django_smtpx.smtp.envelope import ContentSent, Phase
     from django_smtpx.smtp.reply import Reply
@@ -106,6 +106,17 @@ def invalid(error: ValueError) -> SMTPError:
     )
 
 
+def unsupported(need: str, why: str, keywords: Iterable[str]) -> UnsupportedFeature:
+    """Return the failure of a message that needs more than the server's ``keywords``."""
+    has = " ".join(keywords) or "no extension"
+    return UnsupportedFeature(
+        f"The message needs {need}, and {why or 'the server does not have it'} (it has: {has})",
+        phase="mail",
+        command="MAIL",
+        **verdict.UNSUPPORTED.fields,
+    )
+
+
 def too_large(size: int, limit: int) -> UnsupportedFeature:
     """Return the failure of a message that the server is too small for; both are in bytes."""
     return UnsupportedFeature(
@@ -126,6 +137,16 @@ def unreadable(
         command=command,
         **verdict.UNREADABLE.fields,
         content_sent=content_sent,
+    )
+
+
+def withdrawn() -> SMTPError:
+    """Return what ends a dialogue whose next content may not leave."""
+    return SMTPError(
+        "The message was withdrawn before its content was sent",
+        phase="data",
+        command="DATA",
+        **verdict.WITHDRAWN.fields,
     )
 
 

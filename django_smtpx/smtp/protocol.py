@@ -12,8 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, content, failures, verdict
-from django_smtpx.smtp.errors import SMTPError, UnsupportedFeature
+from django_smtpx.smtp import commands, content, failures
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.opening import Opening
 from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK, State
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.smtp.content import Body
     from django_smtpx.smtp.envelope import Envelope
+    from django_smtpx.smtp.errors import UnsupportedFeature
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
 
@@ -119,13 +119,7 @@ class Protocol(Opening):
             raise self._unsupported("REQUIRETLS (RFC 8689)")
 
     def _unsupported(self, need: str, why: str = "") -> UnsupportedFeature:
-        has = " ".join(self.capabilities.keywords) or "no extension"
-        return UnsupportedFeature(
-            f"The message needs {need}, and {why or 'the server does not have it'} (it has: {has})",
-            phase="mail",
-            command="MAIL",
-            **verdict.UNSUPPORTED.fields,
-        )
+        return failures.unsupported(need, why, self.capabilities.keywords)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -209,14 +203,7 @@ class Protocol(Opening):
         What was begun has no end then: nobody was told anything of it, and it is not attempted.
         """
         self._current.clear()
-        self.fail(
-            SMTPError(
-                "The message was withdrawn before its content was sent",
-                phase="data",
-                command="DATA",
-                **verdict.WITHDRAWN.fields,
-            )
-        )
+        self.fail(failures.withdrawn())
 
     # -- replies ---------------------------------------------------------------------------------
 
