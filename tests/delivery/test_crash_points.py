@@ -241,7 +241,7 @@ def test_what_ends_by_itself_leaves_nothing_behind(monkeypatch):
             stored(*recipients)
         drain_until_it_ends(Calls(Killed(), 0), monkeypatch)
         assert untruths(server, at_rest=False) == []
-    assert not Delivery.objects.filter(status="sending").exists()
-    assert not Delivery.objects.exclude(lease_token=None).exists()
-    assert pacing.has_free_slot(get_mailer("default"), ledger.now())
-    assert not Slot.objects.exclude(token=None).exists()
+        assert not Delivery.objects.filter(status="sending").exists()
+        assert not Delivery.objects.exclude(lease_token=None).exists()
+        assert pacing.has_free_slot(get_mailer("default"), ledger.now())
+        assert not Slot.objects.exclude(token=None).exists()
