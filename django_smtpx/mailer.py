@@ -53,6 +53,7 @@ class Mailer:
     on_unknown: Literal["retry", "hold"] = "retry"
     redirect_to: tuple[str, ...] = ()
     dsn: bool = False
+    suppression: bool = False
     transcript: Literal["always", "failures", "never"] = "failures"
     max_connections: int = 4
     messages_per_connection: int = 100

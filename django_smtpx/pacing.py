@@ -75,7 +75,7 @@ def gate(mailer: Mailer, at: datetime) -> Gate:
     route = _routes(mailer.name).first()
     if route is None or route.state == Route.State.OPEN:
         return Gate(True, probing=route is not None and route.consecutive_failures > 0)
-    changed = route.credential_mac and route.credential_mac != credential_mac(mailer)
+    changed = route.working_mac and route.working_mac != credential_mac(mailer)
     due = route.paused_until is not None and route.paused_until <= at
     if changed or due:
         return Gate(True, probing=True)
@@ -111,9 +111,9 @@ def book_failure(mailer: Mailer, error: SMTPError, at: datetime) -> datetime | N
     refused = own if error.category in _CREDENTIAL else ""
     # A hold keyed on another credential does not hold this one: left alone, it
     # would let this one be tried at once, again and again.
-    another = route.credential_mac not in ("", own)
+    another = route.working_mac not in ("", own)
     resting = route.paused_until is not None and route.paused_until > at
-    if resting and not another and (not refused or route.credential_mac):
+    if resting and not another and (not refused or route.working_mac):
         return route.paused_until
     failures = 0 if another else route.consecutive_failures
     held = error.category in _HOLDS
@@ -125,7 +125,7 @@ def book_failure(mailer: Mailer, error: SMTPError, at: datetime) -> datetime | N
         pause_reason=_reason(error),
         category=error.category,
         consecutive_failures=failures + 1,
-        credential_mac=refused,
+        working_mac=refused,
     )
     level = logging.ERROR if held else logging.WARNING
     logger.log(level, "Mailer %r rests until %s: %s", mailer.name, until, _reason(error))
@@ -140,7 +140,7 @@ def book_success(mailer: Mailer, at: datetime) -> None:
         pause_reason="",
         category="",
         consecutive_failures=0,
-        credential_mac="",
+        working_mac="",
     )
     if opened:
         ledger.unpark(mailer.name, at)
@@ -149,7 +149,7 @@ def book_success(mailer: Mailer, at: datetime) -> None:
 def reopen_changed(mailers: Mapping[str, Mailer], at: datetime) -> None:
     """Let the mail of mailers come whose refused credential has changed since."""
     routes = Route.objects.using(ledger.database()).filter(state=Route.State.HELD)
-    for name, mac in routes.exclude(credential_mac="").values_list("mailer", "credential_mac"):
+    for name, mac in routes.exclude(working_mac="").values_list("mailer", "working_mac"):
         mailer = mailers.get(name)
         if mailer is not None and credential_mac(mailer) != mac:
             ledger.unpark(name, at)

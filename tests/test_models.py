@@ -57,7 +57,9 @@ def test_rows_say_what_they_are():
 def test_a_claim_reads_one_index():
     """What is ready is found along an index, in the order in which it goes."""
     stored()
-    rows = Delivery.objects.filter(lane=1, mailer="default").order_by("-priority", "pk")[:10]
+    rows = Delivery.objects.filter(lane=1, mailer="default", destination="").order_by(
+        "-priority", "pk"
+    )[:10]
     if connection.vendor != "sqlite":
         pytest.skip("The plan of a table of one row is told by SQLite alone.")
     plan = rows.explain()

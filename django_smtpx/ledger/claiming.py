@@ -27,16 +27,23 @@ def now() -> datetime:
 
 
 def claim(
-    mailer: str, limit: int, lease_seconds: float, *, lane: Lane = Lane.READY
+    mailer: str,
+    limit: int,
+    lease_seconds: float,
+    *,
+    lane: Lane = Lane.READY,
+    destination: str = "",
 ) -> tuple[Lease, list[Row]]:
     """Lease up to ``limit`` ready deliveries of ``mailer``, most urgent first, message by message.
 
-    One short transaction that begins with its write; nobody else can claim
-    them until the lease, ``lease_seconds`` long, has run out.
+    Of those that go straight to ``destination``, where the mailer sends to
+    domains rather than to a host. One short transaction that begins with its
+    write; nobody else can claim them until the lease, ``lease_seconds`` long,
+    has run out.
     """
     using = database()
     lease = Lease.begin(lease_seconds, using)
-    ready = _ready(mailer, lane, lease.read_at, using)
+    ready = _ready(mailer, destination, lane, lease.read_at, using)
     taken = {
         "lane": Lane.IDLE,
         "status": Status.SENDING,
@@ -127,10 +134,12 @@ def abandon(lease: Lease, rows: Sequence[Row], *, in_doubt: bool) -> None:
     patiently(lambda: held.update(lease_expires_at=at, marked=in_doubt), database())
 
 
-def _ready(mailer: str, lane: Lane, at: datetime, using: str) -> QuerySet[Delivery]:
+def _ready(
+    mailer: str, destination: str, lane: Lane, at: datetime, using: str
+) -> QuerySet[Delivery]:
     unexpired = Q(expires_at=None) | Q(expires_at__gt=at)
-    rows = Delivery.objects.using(using).filter(unexpired, mailer=mailer, lane=lane)
-    return rows.order_by("-priority", "pk")
+    rows = Delivery.objects.using(using).filter(unexpired, lane=lane)
+    return rows.filter(mailer=mailer, destination=destination).order_by("-priority", "pk")
 
 
 def _held(lease: Lease) -> QuerySet[Delivery]:

@@ -92,7 +92,7 @@ def route(**values: Any) -> Route:
         "state": "held",
         "category": "auth_failed",
         "pause_reason": "auth 535 5.7.8 Bad credentials",
-        "credential_mac": "f1n9e7p71n7",
+        "working_mac": "f1n9e7p71n7",
         "consecutive_failures": 2,
         "paused_until": NOW + SOON,
     }

@@ -201,7 +201,6 @@ def test_credentials_that_may_go_there(options):
     [
         {"rate": "14/s"},
         {"dkim": [{"domain": "example.com", "selector": "s", "private_key": "k"}]},
-        {"suppression": True},
         {"transport": "mx", "host": None},
     ],
 )

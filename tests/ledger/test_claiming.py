@@ -39,7 +39,8 @@ def test_a_claim_reads_one_index():
     """Every database has the index that keeps a claim from reading, and locking, all that waits."""
     with connection.cursor() as cursor:
         indexes = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
-    assert indexes["smtpx_delivery_claim"]["columns"] == ["lane", "mailer", "priority", "id"]
+    columns = ["lane", "mailer", "destination", "priority", "id"]
+    assert indexes["smtpx_delivery_claim"]["columns"] == columns
 
 
 def test_a_claim_without_skip_locked(monkeypatch):
@@ -54,6 +55,15 @@ def test_a_claim_is_for_one_mailer():
     """Mail of another mailer stays where it is."""
     stored(mailer="other")
     assert claimed()[1] == []
+
+
+def test_a_claim_is_for_one_destination():
+    """Mail that goes straight to a domain is claimed for that domain alone."""
+    stored("a@one.example", "b@two.example")
+    Delivery.objects.filter(domain="two.example").update(destination="two.example")
+    _, rows = ledger.claim("default", 10, 300, destination="two.example")
+    assert [row.recipient for row in rows] == ["b@two.example"]
+    assert [row.recipient for row in claimed()[1]] == ["a@one.example"]
 
 
 def test_what_has_expired_is_not_claimed():

@@ -1,4 +1,4 @@
-"""The rows: fields, choices and indexes; ``ledger`` writes them, and ``pacing`` its own."""
+"""Messages, their deliveries and attempts; ``ledger`` writes them."""
 
 from __future__ import annotations
 
@@ -8,85 +8,10 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_smtpx.models.choices import Action, Category, Phase
+
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
-
-
-class Category(models.TextChoices):
-    """What a failure is about; ``ok`` for none."""
-
-    OK = "ok", _("ok")
-    # about the recipient
-    MAILBOX_UNKNOWN = "mailbox_unknown", _("mailbox unknown")
-    MAILBOX_DISABLED = "mailbox_disabled", _("mailbox disabled")
-    MAILBOX_FULL = "mailbox_full", _("mailbox full")
-    ADDRESS_INVALID = "address_invalid", _("address invalid")
-    DOMAIN_UNKNOWN = "domain_unknown", _("domain unknown")
-    RECIPIENT_RATE = "recipient_rate", _("recipient receives too much just now")
-    POLICY = "policy", _("recipient's policy")
-    SUPPRESSED = "suppressed", _("suppressed")
-    # about the sender
-    SENDER_REJECTED = "sender_rejected", _("sender rejected")
-    SENDER_AUTH = "sender_auth", _("sender not authenticated (SPF, DKIM, DMARC, reverse DNS)")
-    REPUTATION = "reputation", _("reputation")
-    RELAY_DENIED = "relay_denied", _("relay denied")
-    # about the account
-    AUTH_FAILED = "auth_failed", _("authentication failed")
-    AUTH_REQUIRED = "auth_required", _("authentication required")
-    QUOTA_EXHAUSTED = "quota_exhausted", _("quota exhausted")
-    # about the pace
-    GREYLISTED = "greylisted", _("greylisted")
-    RATE_LIMITED = "rate_limited", _("rate limited")
-    SERVER_BUSY = "server_busy", _("server busy")
-    TOO_MANY_RECIPIENTS = "too_many_recipients", _("too many recipients")
-    # about the message
-    SPAM = "spam", _("taken for spam")
-    CONTENT_REJECTED = "content_rejected", _("content rejected")
-    TOO_LARGE = "too_large", _("too large")
-    UNSUPPORTED = "unsupported", _("unsupported by the server")
-    LOOP = "loop", _("mail loop")
-    EXPIRED = "expired", _("expired")
-    # about the way there
-    DNS_ERROR = "dns_error", _("DNS error")
-    UNREACHABLE = "unreachable", _("unreachable")
-    TLS_ERROR = "tls_error", _("TLS error")
-    DISCONNECTED = "disconnected", _("disconnected")
-    TIMEOUT = "timeout", _("timeout")
-    PROTOCOL_ERROR = "protocol_error", _("protocol error")
-    # about nothing that is known
-    UNKNOWN_OUTCOME = "unknown_outcome", _("unknown outcome")
-    OTHER_TEMPORARY = "other_temporary", _("other temporary failure")
-    OTHER_PERMANENT = "other_permanent", _("other permanent failure")
-
-
-class Phase(models.TextChoices):
-    """The part of the SMTP session in which an outcome was decided."""
-
-    RESOLVE = "resolve", _("resolve")
-    CONNECT = "connect", _("connect")
-    GREETING = "greeting", _("greeting")
-    EHLO = "ehlo", "EHLO"
-    STARTTLS = "starttls", "STARTTLS"
-    AUTH = "auth", "AUTH"
-    MAIL = "mail", "MAIL FROM"
-    RCPT = "rcpt", "RCPT TO"
-    DATA = "data", "DATA"
-    EOD = "eod", _("end of data")
-
-
-class Action(models.TextChoices):
-    """What a verdict asks for."""
-
-    NONE = "none", _("none")
-    RETRY = "retry", _("retry")
-    NEXT_HOST = "next_host", _("next host")
-    RECONNECT = "reconnect", _("reconnect")
-    SPLIT = "split", _("split")
-    SLOW = "slow", _("slow down")
-    PAUSE = "pause", _("pause")
-    HOLD = "hold", _("hold")
-    FAIL = "fail", _("fail")
-    SUPPRESS = "suppress", _("suppress")
 
 
 class Message(models.Model):
@@ -193,6 +118,13 @@ class Delivery(models.Model):
         Message, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("message")
     )
     mailer = models.CharField(_("mailer"), max_length=100, blank=True)
+    destination = models.CharField(
+        _("destination"),
+        max_length=255,
+        blank=True,
+        editable=False,
+        help_text=_("The domain that it goes straight to; empty where a host takes all mail."),
+    )
     priority = models.IntegerField(_("priority"), default=0)
     recipient = models.CharField(_("recipient"), max_length=320)
     domain = models.CharField(_("domain"), max_length=255, blank=True)
@@ -224,6 +156,9 @@ class Delivery(models.Model):
     lease_expires_at = models.DateTimeField(_("lease expires at"), null=True, editable=False)
     marked = models.BooleanField(_("content may have left"), default=False, editable=False)
     leases_lost = models.PositiveSmallIntegerField(_("leases lost"), default=0, editable=False)
+    delay_notice_at = models.DateTimeField(
+        _("next notice of delay at"), null=True, editable=False, db_index=True
+    )
 
     if TYPE_CHECKING:
         message_id: int
@@ -235,7 +170,10 @@ class Delivery(models.Model):
         indexes = (
             # By fields: one of expressions is left out, without a word, where the
             # database has none (MariaDB), and a claim would lock all that is ready.
-            models.Index(fields=("lane", "mailer", "-priority", "id"), name="smtpx_delivery_claim"),
+            models.Index(
+                fields=("lane", "mailer", "destination", "-priority", "id"),
+                name="smtpx_delivery_claim",
+            ),
             models.Index(fields=("lane", "status", "next_attempt_at"), name="smtpx_delivery_due"),
             models.Index(fields=("status", "lease_expires_at"), name="smtpx_delivery_lease"),
             models.Index(fields=("lease_token",), name="smtpx_delivery_token"),
@@ -264,6 +202,9 @@ class Attempt(models.Model):
     outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
     category = models.CharField(_("category"), max_length=24, choices=Category.choices)
     action = models.CharField(_("action"), max_length=9, choices=Action.choices)
+    rule = models.CharField(
+        _("rule"), max_length=60, blank=True, help_text=_("What the reply was judged by.")
+    )
     phase = models.CharField(_("phase"), max_length=8, choices=Phase.choices, blank=True)
     command = models.CharField(_("command"), max_length=16, blank=True)
     code = models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
@@ -285,66 +226,3 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome} ({self.category})"
-
-
-class Route(models.Model):
-    """The live state of a mailer, of one of its hosts, or of one destination domain under it."""
-
-    class State(models.TextChoices):
-        OPEN = "open", _("open")
-        PAUSED = "paused", _("paused")
-        HELD = "held", _("held")
-
-    mailer = models.CharField(_("mailer"), max_length=100)
-    host = models.CharField(_("host"), max_length=191, blank=True)
-    domain = models.CharField(_("domain"), max_length=191, blank=True)
-    state = models.CharField(_("state"), max_length=6, choices=State.choices, default=State.OPEN)
-    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    pause_reason = models.TextField(_("reason"), blank=True)
-    category = models.CharField(_("category"), max_length=24, choices=Category.choices, blank=True)
-    consecutive_failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
-    credential_mac = models.CharField(_("refused credential"), max_length=64, blank=True)
-
-    class Meta:
-        verbose_name = _("route")
-        verbose_name_plural = _("routes")
-        constraints = (
-            models.UniqueConstraint(fields=("mailer", "host", "domain"), name="smtpx_route_key"),
-        )
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.mailer, self.host, self.domain) if part)
-
-
-class Slot(models.Model):
-    """One of a mailer's connections; whoever holds its lease may have one open."""
-
-    mailer = models.CharField(_("mailer"), max_length=100)
-    number = models.PositiveIntegerField(_("number"))
-    token = models.UUIDField(_("token"), null=True)
-    expires_at = models.DateTimeField(_("expires at"))
-    owner = models.CharField(_("process"), max_length=200, blank=True)
-
-    class Meta:
-        verbose_name = _("connection slot")
-        verbose_name_plural = _("connection slots")
-        constraints = (
-            models.UniqueConstraint(fields=("mailer", "number"), name="smtpx_slot_number"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.mailer} #{self.number}"
-
-
-class Turn(models.Model):
-    """When a periodic job last ran; whoever moves the time forward runs it."""
-
-    name = models.CharField(_("name"), max_length=50, primary_key=True)
-    taken_at = models.DateTimeField(_("taken at"))
-
-    class Meta:
-        verbose_name = _("turn")
-        verbose_name_plural = _("turns")
-
-    def __str__(self) -> str:
-        return self.name
