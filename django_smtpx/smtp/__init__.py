@@ -31,9 +31,9 @@ The story of one delivery, with the sections of RFC 5321 unless another is named
    to ``chunking_window`` contents are under way at once.
 9. The reply to the content decides (4.2.5). Lost before its end, nothing was delivered; lost
    behind it, nobody knows (RFC 1047), and the outcome is ``unknown``.
-10. :mod:`.verdict` judges each reply, :mod:`.failures` makes an :class:`SMTPError` of what went
-    wrong, and each recipient gets a :class:`Result`. What the clean-up (RSET, QUIT, closing) does
-    can change none of them.
+10. :mod:`.verdict` judges each refusal by the first of the :mod:`.rules` that fits,
+    :mod:`.failures` makes an :class:`SMTPError` of what went wrong, and each recipient gets a
+    :class:`Result`. What the clean-up (RSET, QUIT, closing) does can change none of them.
 11. QUIT (4.1.1.10), or the next message. No connection crosses a fork: the child drops its copy
     without a word.
 
@@ -63,6 +63,7 @@ from django_smtpx.smtp.errors import (
     UnsupportedFeature,
 )
 from django_smtpx.smtp.reply import Reply
+from django_smtpx.smtp.rules import Rule
 
 __all__ = [
     "DSN",
@@ -78,6 +79,7 @@ __all__ = [
     "ReplyError",
     "ResolveError",
     "Result",
+    "Rule",
     "SMTPError",
     "SenderRefused",
     "ServerDisconnected",

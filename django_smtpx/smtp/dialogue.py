@@ -278,7 +278,7 @@ class Dialogue:
     ) -> ReplyError:
         phase = PHASES[command]
         cls = AuthenticationError if phase == "auth" else ReplyError
-        error = failures.refused(cls, phase, verb(command), reply)
+        error = failures.refused(cls, phase, verb(command), reply, self._options)
         error.content_sent = self._content_sent(transaction)
         return error
 
@@ -326,7 +326,7 @@ class Dialogue:
             judge = self._refused if goodbye else self._out_of_step
             self.fail(judge(command, reply, transaction))
         elif goodbye:
-            self.fail(failures.refused(ReplyError, "mail", "", reply))
+            self.fail(failures.refused(ReplyError, "mail", "", reply, self._options))
         else:
             self._garbage("The server said something that it was not asked for")
 

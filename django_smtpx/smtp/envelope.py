@@ -154,7 +154,8 @@ class Result(NamedTuple):
     ``code``, ``enhanced_code`` and ``reply`` are the server's answer to the
     command that decided it; ``code`` is None when there was none. For a
     ``sent`` recipient that is the reply after the content. ``error`` is None
-    exactly when ``outcome`` is ``sent``.
+    exactly when ``outcome`` is ``sent``. ``rule`` is the id of the rule that
+    judged a refusal, "" where there was no reply to judge.
     """
 
     recipient: str
@@ -172,6 +173,7 @@ class Result(NamedTuple):
     tls: str = ""
     tls_verified_by: str = ""
     error: SMTPError | None = None
+    rule: str = ""
 
 
 class Outcome(NamedTuple):

@@ -25,6 +25,7 @@ _FIELDS = (
     "category",
     "action",
     "temporary",
+    "rule",
     "disconnected",
     "content_sent",
     "transcript",
@@ -37,7 +38,8 @@ class SMTPError(smtplib.SMTPException):
 
     ``code``, ``enhanced_code`` and ``reply`` answer the command that failed;
     they are None, "" and "" when it got no answer, and never those of an
-    earlier command. ``temporary`` says whether trying again can help.
+    earlier command. ``temporary`` says whether trying again can help. ``rule``
+    is the id of the rule that judged the reply, "" where there was none.
     ``disconnected`` is what was known after the clean-up. ``content_sent``
     says how much of the content had left: only with ``"all"`` can the message
     have been taken (RFC 1047). ``results`` holds a result per recipient where
@@ -59,6 +61,7 @@ class SMTPError(smtplib.SMTPException):
         category: str = "other_temporary",
         action: str = "retry",
         temporary: bool = True,
+        rule: str = "",
         disconnected: bool = False,
         content_sent: ContentSent = "no",
         transcript: str = "",
@@ -77,6 +80,7 @@ class SMTPError(smtplib.SMTPException):
         self.category = category
         self.action = action
         self.temporary = temporary
+        self.rule = rule
         self.disconnected = disconnected
         self.content_sent = content_sent
         self.transcript = transcript

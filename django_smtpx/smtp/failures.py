@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from django_smtpx.smtp.envelope import ContentSent, Phase
+    from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
 
 SERVICE_NOT_AVAILABLE = 421
@@ -33,8 +34,16 @@ _JUDGES: Mapping[type[SMTPError], Callable[[Phase], verdict.Verdict]] = {
 # -- about the session ---------------------------------------------------------------------------
 
 
-def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> ReplyError:
-    """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`."""
+def refused(
+    cls: type[ReplyError], phase: Phase, command: str, reply: Reply, options: Options
+) -> ReplyError:
+    """Return the error that ``reply`` is: 421 is always :class:`ServiceUnavailable`.
+
+    ``options`` say whose reply it is, and by which rules of the caller's own it is judged first.
+    """
+    judged = verdict.judge_reply(
+        phase, reply, host=options.host, relay=options.relay, own=options.rules
+    )
     return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
         f"The server answered {command or 'the connection'} with {reply}",
         phase=phase,
@@ -42,7 +51,7 @@ def refused(cls: type[ReplyError], phase: Phase, command: str, reply: Reply) -> 
         code=reply.code,
         enhanced_code=reply.enhanced_code,
         reply=reply.text,
-        **verdict.judge_reply(phase, reply).fields,
+        **judged.fields,
     )
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django_smtpx.smtp.rules import Rule
+
 IMPLICIT_TLS_PORT = 465
 SUBMISSION_PORT = 587
 SMTP_PORT = 25
@@ -53,7 +55,9 @@ class Options:
     contents may be unanswered at once with CHUNKING: each of them is
     ``unknown`` when the connection is lost. ``probe`` lets a second connection
     find out whether a silent server speaks the other mode of TLS; never on
-    port 25.
+    port 25. ``rules`` judge its replies before those of this package do.
+    ``relay`` says whether mail is submitted to the server, or whether it is the
+    recipient's own.
     """
 
     host: str
@@ -75,6 +79,8 @@ class Options:
     chunking_window: int = 1
     transcript: Transcript = "failures"
     probe: bool = True
+    rules: tuple[Rule, ...] = ()
+    relay: bool = True
 
 
 def relaxed(options: Options) -> tuple[Options, ...]:

@@ -98,6 +98,7 @@ class Protocol(Opening):
             envelope,
             group=group,
             body=body,
+            options=options,
             pipelined=options.pipelining and able.pipelining,
             chunked=chunked,
         )

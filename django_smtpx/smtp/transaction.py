@@ -19,6 +19,7 @@ from django_smtpx.smtp.errors import (
 if TYPE_CHECKING:
     from django_smtpx.smtp.content import Body
     from django_smtpx.smtp.envelope import ContentSent, Envelope, Phase
+    from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.reply import Reply
     from django_smtpx.smtp.transcript import Entries
 
@@ -47,10 +48,11 @@ class Transaction:
     """The course of one envelope through one session.
 
     ``body`` is the content, and ``verb`` the command that it goes under, DATA
-    or BDAT. ``content_start`` and ``content_end`` are its place in the stream
-    of all bytes sent, once it has one; the end of a streamed content is far
-    away until its last byte is there. ``failure`` is what cut the transaction
-    off. ``done`` says that no reply can change it any more.
+    or BDAT. Refusals are judged by ``options``. ``content_start`` and
+    ``content_end`` are its place in the stream of all bytes sent, once it has
+    one; the end of a streamed content is far away until its last byte is
+    there. ``failure`` is what cut the transaction off. ``done`` says that no
+    reply can change it any more.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Transaction:
         "failure",
         "group",
         "mail_reply",
+        "options",
         "pipelined",
         "rcpt_replies",
         "started",
@@ -78,12 +81,14 @@ class Transaction:
         *,
         group: list[bytes],
         body: Body,
+        options: Options,
         pipelined: bool,
         chunked: bool,
     ) -> None:
         self.envelope = envelope
         self.group = group
         self.body = body
+        self.options = options
         self.pipelined = pipelined
         self.verb = "BDAT" if chunked else "DATA"
         self.started = time.monotonic()
@@ -228,7 +233,7 @@ class Transaction:
     def _refused(
         self, phase: Phase, command: str, reply: Reply, facts: Facts, *, disconnected: bool
     ) -> ReplyError:
-        error = failures.refused(REFUSALS[phase], phase, command, reply)
+        error = failures.refused(REFUSALS[phase], phase, command, reply, self.options)
         error.disconnected = disconnected
         return locate(error, facts)
 
@@ -258,5 +263,6 @@ def _failed(name: str, error: SMTPError, facts: Facts) -> Result:
         enhanced_code=error.enhanced_code,
         reply=error.reply,
         error=error,
+        rule=error.rule,
         **facts,
     )

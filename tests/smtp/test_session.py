@@ -21,6 +21,7 @@ from django_smtpx.smtp.errors import (
     TLSError,
 )
 from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.rules import Rule
 from django_smtpx.smtp.session import Session
 from django_smtpx.smtp.watch import NO_WATCH
 from tests.smtp.talk import (
@@ -497,6 +498,35 @@ def test_refused_login(connect):
         assert "AUTH PLAIN [redacted]" in error.transcript
         copied = pickle.loads(pickle.dumps(error))
         assert (copied.code, copied.results[0].recipient) == (535, "a@example.net")
+        assert copied.rule == copied.results[0].rule == "code-auth-5yz"
+
+
+def test_rule_of_each_refusal(connect):
+    """A refusal has the rule that judged it, the caller's own first; a mail that was sent has none."""
+    own = Rule(id="own", category="greylisted", action="retry", text="not today", hosts="^127")
+    script = [*opening(), 4, b"250 ok\r\n550 5.1.1 no\r\n550 Not today\r\n250 ok\r\n354 go\r\n"]
+    script += ["content", b"250 queued\r\n", *BYE]
+    with Server(script) as server:
+        session = connect(server, rules=(own,))
+        (outcome,) = session.transact([envelope(*TWO, "c@example.net")])
+        assert [(result.rule, result.category) for result in outcome.results] == [
+            ("enhanced-5.1.1", "mailbox_unknown"),
+            ("own", "greylisted"),
+            ("", "ok"),
+        ]
+        assert outcome.results[1].error.rule == "own"
+        session.quit()
+
+
+@pytest.mark.parametrize(("relay", "action"), [(True, "hold"), (False, "fail")])
+def test_whose_server_it_is(connect, relay, action):
+    """A relay that relays nothing is the site's own affair; a recipient's own server is not."""
+    with Server(
+        [*opening(), 3, b"250 ok\r\n554 5.7.1 Relay access denied\r\n503 no\r\n"]
+    ) as server:
+        session = connect(server, relay=relay)
+        (outcome,) = session.transact([envelope()])
+        assert (outcome.results[0].category, outcome.results[0].action) == ("relay_denied", action)
 
 
 def test_refused_greeting(connect):

@@ -31,7 +31,7 @@ rcpt 556 5.1.10 null MX | domain_unknown fail
 rcpt 550 5.1.10 not found | mailbox_unknown suppress
 rcpt 553 bad | address_invalid fail
 rcpt 550 5.7.606 banned | policy fail
-rcpt 554 5.7.1 <u>: Relay access denied | relay_denied fail
+rcpt 554 5.7.1 <u>: Relay access denied | relay_denied hold
 rcpt 554 5.9.9 what | other_permanent fail
 rcpt 450 4.1.8 Sender address rejected: Domain not found | sender_rejected hold
 mail 552 5.3.4 too big | too_large fail
@@ -39,7 +39,7 @@ mail 552 too big | too_large fail
 eod 552-5.2.3 too big | too_large fail
 mail 530 5.7.0 Must issue a STARTTLS command first | tls_error reconnect
 mail 530 5.7.0 Authentication required | auth_required hold
-mail 553 not you | sender_rejected fail
+mail 553 not you | sender_rejected hold
 mail 503 5.5.1 nested MAIL | protocol_error reconnect
 mail 550 who are you | other_permanent fail
 mail 421 4.3.2 shutting down | server_busy next_host
@@ -67,7 +67,7 @@ auth 435 not now | auth_failed pause
 auth 454 4.7.0 not now | auth_failed pause
 auth 421 bye | server_busy pause
 connect 554 no | other_permanent next_host
-connect 450 no | other_temporary retry
+connect 450 no | server_busy next_host
 """
 
 

@@ -1,0 +1,16 @@
+"""What replies mean, as data: the first rule that fits has the word.
+
+Providers come first, whose words are documented; then :mod:`.texts` that any
+server may say; then :mod:`.codes`: the enhanced status code (RFC 3463), the
+code by phase (RFC 5321 section 4.2), and the class of the code.
+"""
+
+from __future__ import annotations
+
+from django_smtpx.smtp.rules import codes, texts
+from django_smtpx.smtp.rules.rule import Rule
+
+RULES: tuple[Rule, ...] = (*texts.RULES, *codes.RULES)
+"""All rules of this package, in the order in which they are tried."""
+
+__all__ = ["RULES", "Rule"]
