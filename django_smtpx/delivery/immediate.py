@@ -17,6 +17,7 @@ from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.jobs import (
     MAX_RECIPIENTS,
+    Asking,
     Job,
     book,
     book_failure,
@@ -25,15 +26,16 @@ from django_smtpx.delivery.jobs import (
     holds_mailer,
 )
 from django_smtpx.delivery.sessions import limits_of, open_session
+from django_smtpx.smtp import RecipientsRefused, Result
 from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from django_smtpx.compose import Composed
     from django_smtpx.config import Mailer
-    from django_smtpx.ledger import Booking, Lease, Row
+    from django_smtpx.ledger import Booking, Lease, Row, Suppressed
     from django_smtpx.models import Message
     from django_smtpx.smtp import Envelope, Outcome, SMTPError
 
@@ -80,13 +82,11 @@ def deliver_now(mailer: Mailer, mail: Composed) -> tuple[Message, SMTPError | No
         if lease is None:
             return message, None
         return message, _send(mailer, mail.content, lease, rows)
-    exchange = _exchange(
-        mailer, envelope_of(mailer, mail, mail.recipients, mail.content), at=ledger.now()
-    )
+    spoken = _speak(mailer, mail, mail.recipients, mail.content)
     message, lease, rows = ledger.store_now(mailer.name, mail, lease_seconds())
     if lease is not None:
-        _settle(mailer, lease, rows, exchange)
-    return message, exchange.error
+        spoken.book(mailer, lease, rows)
+    return message, spoken.error
 
 
 def _in_transaction() -> bool:
@@ -109,19 +109,83 @@ def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     recipients = ledger.resumable(message)
     if not recipients:
         return None
-    envelope = envelope_of(mailer, message, recipients, content)
-    exchange = _exchange(mailer, envelope, at=ledger.now())
+    spoken = _speak(mailer, message, recipients, content)
     lease, rows = ledger.resume_now(message, lease_seconds())
     if rows:
-        _settle(mailer, lease, rows, exchange)
-    return exchange.error
+        spoken.book(mailer, lease, rows)
+    return spoken.error
 
 
 def _send(mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row]) -> SMTPError | None:
+    """Send rows that are stored and marked, apart from those on the suppression list."""
+    aside = _suppressed(mailer, (row.recipient for row in rows), lease.now())
+    rows = ledger.book_suppressed(lease, rows, aside)
+    if not rows:
+        return _all_suppressed(aside)
     envelope = Job(tuple(rows)).envelope(content, mailer)
     exchange = _exchange(mailer, envelope, at=lease.now(), watch=_Watch(lease))
     _settle(mailer, lease, rows, exchange)
     return exchange.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """What came of a mail whose rows are not written yet; there is no exchange where none was
+    to have it.
+    """
+
+    aside: Mapping[str, Suppressed]
+    exchange: Exchange | None
+
+    @property
+    def error(self) -> SMTPError | None:
+        """The error to raise, when not one recipient was sent."""
+        return _all_suppressed(self.aside) if self.exchange is None else self.exchange.error
+
+    def book(self, mailer: Mailer, lease: Lease, rows: Sequence[Row]) -> None:
+        """Write it down, as the list was when the bytes moved."""
+        rows = ledger.book_suppressed(lease, rows, self.aside)
+        if self.exchange is not None:
+            _settle(mailer, lease, rows, self.exchange)
+
+
+def _speak(mailer: Mailer, message: Asking, recipients: Sequence[str], content: bytes) -> _Spoken:
+    """Move the bytes to those who are not on the suppression list, and write nothing."""
+    at = ledger.now()
+    aside = _suppressed(mailer, recipients, at)
+    left = [recipient for recipient in recipients if recipient not in aside]
+    if not left:
+        return _Spoken(aside, None)
+    return _Spoken(aside, _exchange(mailer, envelope_of(mailer, message, left, content), at=at))
+
+
+def _suppressed(mailer: Mailer, recipients: Iterable[str], at: datetime) -> dict[str, Suppressed]:
+    return ledger.suppressed(recipients, at) if mailer.suppression else {}
+
+
+def _all_suppressed(aside: Mapping[str, Suppressed]) -> SMTPError:
+    """Return what to raise where all are on the list: as if the server had refused each."""
+    results = tuple(
+        Result(
+            recipient=recipient,
+            outcome="failed",
+            category="suppressed",
+            action="fail",
+            phase="rcpt",
+            command="",
+            reply=entry.words,
+        )
+        for recipient, entry in aside.items()
+    )
+    first = results[0]
+    return RecipientsRefused(
+        f"Not sent to {first.recipient}. {first.reply}",
+        phase="rcpt",
+        category="suppressed",
+        action="fail",
+        temporary=False,
+        results=results,
+    )
 
 
 class _Watch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
-from django_smtpx.ledger import Booking, Row
+from django_smtpx.ledger import Booking, Row, condemns
 from django_smtpx.retry import decide, decide_now, parked
 from django_smtpx.smtp import DSN, Envelope, Result
 
@@ -152,6 +152,7 @@ def book(
                 duration=outcome.duration,
                 transcript=kept(outcome.transcript, result, mailer),
                 park=park and row.mode != "now",
+                suppress=mailer.suppression and condemns(result),
             )
         )
     return bookings

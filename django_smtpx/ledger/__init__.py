@@ -20,8 +20,10 @@ from django_smtpx.ledger.claiming import (
 from django_smtpx.ledger.clock import Lease
 from django_smtpx.ledger.immediate import resumable, resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
+from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
 from django_smtpx.ledger.settling import note, settle
 from django_smtpx.ledger.storing import Stored, find, store
+from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.upkeep import (
     expire,
     park,
@@ -38,8 +40,11 @@ __all__ = [
     "Lease",
     "Row",
     "Stored",
+    "Suppressed",
     "abandon",
+    "book_suppressed",
     "claim",
+    "condemns",
     "contents",
     "database",
     "expire",
@@ -56,9 +61,11 @@ __all__ = [
     "resumable",
     "resume_now",
     "rows_of",
+    "set_aside_suppressed",
     "settle",
     "store",
     "store_now",
+    "suppressed",
     "take_turn",
     "unpark",
     "waiting_mailers",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Status = Delivery.Status
 Lane = Delivery.Lane
 
-_MAY_GO_AGAIN = (Status.FAILED, Status.CANCELLED)
+_MAY_GO_AGAIN = (Status.FAILED, Status.CANCELLED, Status.SUPPRESSED)
 
 
 def store_now(
@@ -53,7 +53,8 @@ def resumable(message: Message) -> tuple[str, ...]:
 
 
 def resume_now(message: Message, lease_seconds: float) -> tuple[Lease, list[Row]]:
-    """Claim for this process what of an earlier message failed: its key is used once more.
+    """Claim for this process what of an earlier message failed or was suppressed: its key is used
+    once more.
 
     No row comes back when nothing of it failed, or some of it was sent or may
     have been. From now on it is of ``"now"`` mode, whatever it was stored for.

@@ -91,7 +91,8 @@ class Booking:
 
     ``duration`` is in seconds. ``park`` says that the row rests with its
     mailer, so that the time until ``decision.next_attempt_at`` does not count
-    towards its age.
+    towards its age. ``suppress`` says that the recipient goes on the
+    suppression list.
     """
 
     row: Row
@@ -101,6 +102,7 @@ class Booking:
     duration: float = 0.0
     transcript: str = ""
     park: bool = False
+    suppress: bool = False
 
 
 def database() -> str:

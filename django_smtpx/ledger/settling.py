@@ -10,6 +10,7 @@ from django.db.models import Case, Exists, F, OuterRef, TextField, Value, When
 
 from django_smtpx import signals
 from django_smtpx.ledger.rows import Booking, atomically, database, storable
+from django_smtpx.ledger.suppressing import feed
 from django_smtpx.models import Attempt, Delivery, Message
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def _write(
     )
     written += [pair for booking in missing for pair in _late(lease, booking, now, using)]
     Attempt.objects.using(using).bulk_create([attempt for _, attempt in written])
+    feed(written, now, using)
     ended = [booking.row.message for booking, _ in written if booking.decision.settled]
     if ended:
         finish_messages(ended, now, using)

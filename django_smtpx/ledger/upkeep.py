@@ -26,7 +26,17 @@ from django_smtpx.ledger.rows import (
     update_some,
 )
 from django_smtpx.ledger.settling import finish_messages
-from django_smtpx.models import Action, Attempt, Category, Content, Delivery, Message, Turn
+from django_smtpx.ledger.suppressing import forget_expired
+from django_smtpx.models import (
+    Action,
+    Attempt,
+    Category,
+    Content,
+    Delivery,
+    Message,
+    Suppression,
+    Turn,
+)
 from django_smtpx.retry import Decision, decide, decide_now
 from django_smtpx.smtp import Result
 
@@ -144,13 +154,15 @@ def waiting_mailers() -> list[str]:
 def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int, int]:
     """Delete content, and later the rows, of messages that were wholly settled so long ago.
 
-    Returns how many contents and how many messages went.
+    What expired on the suppression list goes with the log. Returns how many
+    contents and how many messages went.
     """
     using = database()
     old = Content.objects.using(using).filter(message__settled_at__lte=at - content_age)
     contents = _in_batches(lambda: _delete_contents(old, using))
     gone = Message.objects.using(using).filter(settled_at__lte=at - log_age)
     messages = _in_batches(lambda: _delete_messages(gone, using))
+    _in_batches(lambda: forget_expired(at - log_age))
     return contents, messages
 
 
@@ -311,7 +323,12 @@ def _delete_messages(old: QuerySet[Message], using: str) -> int:
     keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
 
     def delete() -> int:
-        Attempt.objects.using(using).filter(delivery__message__in=keys).delete()
+        # Who is on the suppression list stays there without the evidence. Said here, so that the
+        # attempts can go in one statement: Django would read each with its transcript first.
+        evidence = Suppression.objects.using(using).filter(attempt__delivery__message__in=keys)
+        evidence.update(attempt=None)
+        attempts = Attempt.objects.using(using).filter(delivery__message__in=keys)
+        attempts._raw_delete(using)
         Content.objects.using(using).filter(pk__in=keys).delete()
         Delivery.objects.using(using).filter(message__in=keys).delete()
         Message.objects.using(using).filter(pk__in=keys).delete()

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from typing import Any
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_smtpx.addresses import same_mailbox_key
 from django_smtpx.models.choices import Category
 from django_smtpx.models.mail import Attempt
+
+
+def digest_of(address: str) -> str:
+    """Return what tells an address from others: the local part as it is, the domain case-blind."""
+    return sha256(same_mailbox_key(address).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Digest(models.CharField):  # type: ignore[type-arg]
+    """The digest of ``address``, whoever creates the row; a plain column to migrations."""
+
+    def pre_save(self, instance: models.Model, add: bool) -> Any:  # noqa: FBT001 (Django calls it so)
+        """Compute it anew: an address without it would be on the list and never be found."""
+        digest = digest_of(instance.address)  # type: ignore[attr-defined]
+        setattr(instance, self.attname, digest)
+        return digest
+
+    def deconstruct(self) -> Any:
+        """Return the field as what it is to the database."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
 
 
 class Suppression(models.Model):
@@ -18,7 +42,7 @@ class Suppression(models.Model):
 
     address = models.CharField(_("address"), max_length=320, db_index=True)
     # Collations that take "Ann@" for "ann@" cannot take two digests for one.
-    digest = models.CharField(max_length=64, unique=True, editable=False)
+    digest = _Digest(max_length=64, unique=True, editable=False)
     reason = models.TextField(_("reason"), blank=True)
     category = models.CharField(_("category"), max_length=24, choices=Category.choices, blank=True)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
