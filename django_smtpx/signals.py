@@ -5,6 +5,10 @@
 attempt (sender :class:`~django_smtpx.models.Delivery`, ``delivery`` and
 ``attempt``), named after its outcome. ``attempt`` is None where a delivery
 ended without one: its ``expires_at`` had passed.
+
+``delivery_delayed`` is sent when a delivery still waits 15 minutes after it
+was due for the first time, and again after 3 hours. Its ``attempt`` is the
+latest, or None where there was none.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 message_queued = Signal()
 delivery_sent = Signal()
 delivery_deferred = Signal()
+delivery_delayed = Signal()
 delivery_failed = Signal()
 delivery_unknown = Signal()
 
@@ -46,6 +51,11 @@ def tell_outcome(delivery: Delivery, attempt: Attempt | None) -> None:
     """Send the signal of the attempt's outcome; without an attempt the delivery failed."""
     outcome = attempt.outcome if attempt is not None else Attempt.Outcome.FAILED.value
     _send(_BY_OUTCOME[outcome], Delivery, delivery=delivery, attempt=attempt)
+
+
+def tell_delayed(delivery: Delivery, attempt: Attempt | None) -> None:
+    """Send ``delivery_delayed``; ``attempt`` is the latest, if there was one."""
+    _send(delivery_delayed, Delivery, delivery=delivery, attempt=attempt)
 
 
 def anyone_listens() -> bool:

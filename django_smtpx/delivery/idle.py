@@ -38,13 +38,14 @@ def sweep(wake: Callable[[str], None], purge: Callable[[], None] = lambda: None)
 
 
 def upkeep() -> None:
-    """Take back, expire and promote what is due for it."""
+    """Take back, expire and promote what is due for it, and tell of what waits too long."""
     at = ledger.now()
     pacing.free_dead_slots(at)
     ledger.reclaim(at)
     ledger.expire(at)
     pacing.reopen_changed(mailers(), at)
     ledger.promote(at)
+    ledger.notice_delays(at)
 
 
 def run_until_idle(

@@ -18,6 +18,7 @@ from django_smtpx.ledger.claiming import (
     rows_of,
 )
 from django_smtpx.ledger.clock import Lease
+from django_smtpx.ledger.delaying import notice_delays
 from django_smtpx.ledger.immediate import resumable, resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
@@ -51,6 +52,7 @@ __all__ = [
     "find",
     "mark",
     "note",
+    "notice_delays",
     "now",
     "park",
     "promote",

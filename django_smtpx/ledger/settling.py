@@ -117,7 +117,9 @@ def _values(booking: Booking, now: datetime) -> dict[str, Any]:
     """Return what a booking writes to its row, apart from what differs from row to row."""
     decision, result = booking.decision, booking.result
     due_now = decision.next_attempt_at is not None and decision.next_attempt_at <= now
+    quiet = {} if decision.status == Status.DEFERRED else {"delay_notice_at": None}
     return {
+        **quiet,
         "status": decision.status,
         "category": decision.category,
         "step": decision.step,

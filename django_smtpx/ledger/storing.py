@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django_smtpx.compose import Composed
+
+FIRST_NOTICE = timedelta(minutes=15)
+"""A delivery that still waits so long after it was due for the first time is told of."""
 
 _MESSAGE_ID_LENGTH = 255
 
@@ -160,4 +164,5 @@ def _delivery(message: Message, recipient: str, now: datetime) -> Delivery:
         next_attempt_at=due,
         age_from=due,
         expires_at=message.expires_at,
+        delay_notice_at=None if message.mode == Message.Mode.NOW else due + FIRST_NOTICE,
     )

@@ -175,6 +175,7 @@ def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
         next_attempt_at=None,
         parked_at=None,
         settled_at=at,
+        delay_notice_at=None,
     )
     ended = rows.filter(category=Category.EXPIRED, settled_at=at)
     finish_messages(ended.values_list("message_id", flat=True), at, using)
@@ -229,6 +230,7 @@ def _book_lost(
 ) -> int:
     lost = row.leases_lost + 1
     decision = _decide(row, result, lost, at)
+    quiet = {} if decision.status == Status.DEFERRED else {"delay_notice_at": None}
     count = still.update(
         status=decision.status,
         category=decision.category,
@@ -245,6 +247,7 @@ def _book_lost(
         lease_expires_at=None,
         marked=False,
         leases_lost=lost,
+        **quiet,
     )
     if not count:
         return 0
