@@ -1,4 +1,4 @@
-"""What the pages share: nothing can be changed on any of them."""
+"""What the pages share; on most of them nothing can be changed."""
 
 from __future__ import annotations
 
@@ -27,17 +27,31 @@ else:
 M = TypeVar("M", bound=Model)
 
 
-class ReadOnlyAdmin(_ModelAdmin[M]):
-    """Lists and pages to look at; the permission to view is the only one that counts."""
+class BaseAdmin(_ModelAdmin[M]):
+    """Lists and pages in our style that know where the others are."""
 
-    actions = None
     empty_value_display = "–"
     show_full_result_count = False
-    uuid_lookup = ""
-    """The lookup that a search for a whole UUID is tried with before any other."""
 
     class Media:
         css = {"all": ("django_smtpx/admin.css",)}  # noqa: RUF012 (Django's own convention)
+
+    def page_url(self, obj: Model) -> str:
+        """Return the address of another row's page on this site."""
+        return self.site_url(type(obj), "change", obj.pk)
+
+    def site_url(self, model: type[Model], page: str, *args: object) -> str:
+        """Return the address of a page ("change", "changelist") of ``model`` on this site."""
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+        return reverse(name, args=args, current_app=self.admin_site.name)
+
+
+class ReadOnlyAdmin(BaseAdmin[M]):
+    """Lists and pages to look at; the permission to view is the only one that counts."""
+
+    actions: tuple[str, ...] | None = None
+    uuid_lookup = ""
+    """The lookup that a search for a whole UUID is tried with before any other."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Mail is added by sending it."""
@@ -72,15 +86,6 @@ class ReadOnlyAdmin(_ModelAdmin[M]):
         """Show a row's page."""
         context.update(self.page_context(request, context["original"]))
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def page_url(self, obj: Model) -> str:
-        """Return the address of another row's page on this site."""
-        return self.site_url(type(obj), "change", obj.pk)
-
-    def site_url(self, model: type[Model], page: str, *args: object) -> str:
-        """Return the address of a page ("change", "changelist") of ``model`` on this site."""
-        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
-        return reverse(name, args=args, current_app=self.admin_site.name)
 
 
 def may_view(request: HttpRequest, model: type[Model]) -> bool:

@@ -12,8 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.admin import words
 from django_smtpx.admin.attempts import story
-from django_smtpx.admin.base import ReadOnlyAdmin, may_view
+from django_smtpx.admin.base import may_view
 from django_smtpx.admin.filters import MailerFilter
+from django_smtpx.admin.steering import SteerableAdmin
 from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
-    """Deliveries: whose they are, where they stand, and what the server said last."""
+class DeliveryAdmin(SteerableAdmin):
+    """Deliveries: whose they are, where they stand, what the server said last, and what to do."""
 
     # What a reader at night asks first stands first: narrow screens cut off the rest.
     list_display = (
@@ -122,5 +123,9 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         return ((title, {**first, "fields": fields}), *others)
 
     def page_context(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
-        """Add the attempts to the page."""
-        return {"story": story(obj, timezone.now())}
+        """Add the attempts to the page, and what the user can do about them."""
+        return {
+            "story": story(obj, timezone.now()),
+            "deeds": self.deeds_for(request, obj),
+            "steer_url": self.site_url(Delivery, "steer"),
+        }

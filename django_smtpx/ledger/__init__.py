@@ -23,6 +23,17 @@ from django_smtpx.ledger.immediate import resumable, resume_now, store_now
 from django_smtpx.ledger.rows import Booking, Row, database
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
 from django_smtpx.ledger.settling import note, settle
+from django_smtpx.ledger.steering import (
+    Refusal,
+    Selection,
+    Steered,
+    Step,
+    arrived,
+    cancel,
+    preview,
+    retry,
+    steps_for,
+)
 from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.upkeep import (
@@ -39,11 +50,17 @@ from django_smtpx.ledger.upkeep import (
 __all__ = [
     "Booking",
     "Lease",
+    "Refusal",
     "Row",
+    "Selection",
+    "Steered",
+    "Step",
     "Stored",
     "Suppressed",
     "abandon",
+    "arrived",
     "book_suppressed",
+    "cancel",
     "claim",
     "condemns",
     "contents",
@@ -55,6 +72,7 @@ __all__ = [
     "notice_delays",
     "now",
     "park",
+    "preview",
     "promote",
     "purge",
     "reclaim",
@@ -62,9 +80,11 @@ __all__ = [
     "renew",
     "resumable",
     "resume_now",
+    "retry",
     "rows_of",
     "set_aside_suppressed",
     "settle",
+    "steps_for",
     "store",
     "store_now",
     "suppressed",

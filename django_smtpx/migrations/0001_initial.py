@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'delivery',
                 'verbose_name_plural': 'deliveries',
+                'permissions': (('retry_delivery', 'Can send deliveries again'), ('cancel_delivery', 'Can cancel deliveries'), ('settle_delivery', 'Can decide about deliveries of unknown outcome')),
             },
         ),
         migrations.CreateModel(

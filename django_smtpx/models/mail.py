@@ -167,6 +167,11 @@ class Delivery(models.Model):
     class Meta:
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
+        permissions = (
+            ("retry_delivery", "Can send deliveries again"),
+            ("cancel_delivery", "Can cancel deliveries"),
+            ("settle_delivery", "Can decide about deliveries of unknown outcome"),
+        )
         indexes = (
             # By fields: one of expressions is left out, without a word, where the
             # database has none (MariaDB), and a claim would lock all that is ready.

@@ -1,0 +1,435 @@
+"""What a person does with deliveries: send them again, settle them by word, withdraw them.
+
+Each step reads a bounded batch, judges every row by itself (a pure call), and
+writes what may be written by compare-and-swap: a row that a worker has claimed
+in between stays the worker's. No outcome signal is sent, as those follow
+attempts, and a person's word is none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import connections
+from django.db.models import Case, Exists, OuterRef, Q, Subquery, TextChoices, Value, When
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
+
+from django_smtpx.ledger.claiming import WAITING
+from django_smtpx.ledger.rows import atomically, database
+from django_smtpx.ledger.settling import finish_messages
+from django_smtpx.ledger.storing import FIRST_NOTICE
+from django_smtpx.models import Attempt, Category, Content, Delivery, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+Status = Delivery.Status
+Lane = Delivery.Lane
+
+_BATCH = 1000
+_ARRIVED = "A person said at {at:%Y-%m-%d %H:%M:%S} UTC that it arrived; no reply did."
+
+logger = logging.getLogger("django_smtpx.ledger")
+
+
+class Step(TextChoices):
+    """What a person can do."""
+
+    RETRY = "retry", _("send again")
+    ARRIVED = "arrived", _("settle as arrived")
+    CANCEL = "cancel", _("cancel")
+
+
+class Refusal(TextChoices):
+    """Why a delivery is left as it is."""
+
+    SENT = "sent", _("sent already")
+    SENDING = "sending", _("being sent at this moment")
+    SUPPRESSED = "suppressed", _("suppressed")
+    DOUBTFUL = "doubtful", _("of unknown outcome: the server may have taken it")
+    SURE = "sure", _("not in doubt")
+    ENDED = "ended", _("ended already")
+    NAMELESS = "nameless", _("from a connection without a name, which no worker can look up")
+    PURGED = "purged", _("without its content, which has been purged")
+    EXPIRED = "expired", _("past its expires_at")
+    SCHEDULED = "scheduled", _("scheduled for later by its sender")
+    DUE = "due", _("due already, and not tried yet")
+    OVERTAKEN = "overtaken", _("changed by somebody else in the meantime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Deliveries by what they have in common; None stands for anything.
+
+    ``ids`` are primary keys. ``recipient`` and ``domain`` are compared without
+    regard to case.
+    """
+
+    ids: tuple[int, ...] | None = None
+    mailer: str | None = None
+    domain: str | None = None
+    recipient: str | None = None
+    category: str | None = None
+    status: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing at all is asked of a delivery."""
+        return all(getattr(self, one.name) is None for one in fields(self))
+
+    def condition(self) -> Q:
+        """Return what the rows must meet, apart from ``ids``."""
+        lookups = {
+            "mailer": self.mailer,
+            "domain": None if self.domain is None else self.domain.lower(),
+            "recipient__iexact": self.recipient,
+            "category": self.category,
+            "status": self.status,
+        }
+        return Q(**{name: value for name, value in lookups.items() if value is not None})
+
+
+class Group(NamedTuple):
+    """What deliveries are counted by; status and category as they were before."""
+
+    mailer: str
+    domain: str
+    category: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """What came of it, or (by :func:`preview`) would.
+
+    ``deliveries`` are the keys of those that were written, ``messages`` those
+    of their messages, ``mailers`` the names of their mailers. ``scheduled`` of
+    them go at their ``send_at`` and not now. ``groups`` counts them, and
+    ``refused`` those that were left as they are.
+    """
+
+    deliveries: tuple[int, ...] = ()
+    messages: tuple[int, ...] = ()
+    mailers: tuple[str, ...] = ()
+    scheduled: int = 0
+    groups: Mapping[Group, int] = field(default_factory=dict)
+    refused: Mapping[Refusal, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many deliveries were written."""
+        return len(self.deliveries)
+
+    @property
+    def selected(self) -> int:
+        """How many deliveries were looked at."""
+        return self.count + sum(self.refused.values())
+
+
+class Facts(NamedTuple):
+    """What is judged by, of one row."""
+
+    pk: int
+    message: int
+    mailer: str
+    domain: str
+    category: str
+    status: str
+    lane: int
+    send_at: datetime | None
+    expires_at: datetime | None
+    has_content: bool
+
+    @property
+    def group(self) -> Group:
+        """What the row is counted by."""
+        return Group(self.mailer, self.domain, self.category, self.status)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the server may have taken it, and nobody has said so yet."""
+        waits = self.status == Status.DEFERRED and self.category == Category.UNKNOWN_OUTCOME
+        return waits or self.status == Status.UNKNOWN
+
+    def is_scheduled(self, at: datetime) -> bool:
+        """Say whether its sender wants it to go later than ``at``."""
+        return self.send_at is not None and self.send_at > at
+
+
+_NEVER_AGAIN = {
+    Status.SENT: Refusal.SENT,
+    Status.SENDING: Refusal.SENDING,
+    Status.SUPPRESSED: Refusal.SUPPRESSED,
+    Status.UNKNOWN: Refusal.DOUBTFUL,
+}
+_NOT_TO_BE_CANCELLED = {
+    **_NEVER_AGAIN,
+    Status.FAILED: Refusal.ENDED,
+    Status.CANCELLED: Refusal.ENDED,
+}
+_NOT_TO_BE_SETTLED = {
+    Status.SENT: Refusal.SENT,
+    Status.SENDING: Refusal.SENDING,
+}
+_AGAIN = (Status.QUEUED, Status.DEFERRED, Status.FAILED, Status.CANCELLED)
+_IN_DOUBT = Q(status=Status.UNKNOWN) | Q(status=Status.DEFERRED, category=Category.UNKNOWN_OUTCOME)
+
+
+def retry(selection: Selection, at: datetime, *, by: str = "") -> Steered:
+    """Make deliveries due at ``at``; their age and their schedule start anew.
+
+    Unknown ones only where ``selection.status`` asks for them. One that was
+    cancelled before its ``send_at`` waits for that once more. A message of
+    ``"now"`` mode whose mailer has a name is of ``"queue"`` mode from then on:
+    nobody waits for it any more. ``by`` names who asks, for the log. Raises
+    ``ValueError`` for a selection of everything.
+    """
+    return _steer(Step.RETRY, selection, at, by)
+
+
+def arrived(selection: Selection, at: datetime, *, by: str = "") -> Steered:
+    """Settle deliveries of unknown outcome as sent, by a person's word; no attempt is invented.
+
+    Those that wait to be sent again for it are among them. Raises ``ValueError``
+    for a selection of everything.
+    """
+    return _steer(Step.ARRIVED, selection, at, by)
+
+
+def cancel(selection: Selection, at: datetime, *, by: str = "") -> Steered:
+    """Withdraw deliveries that wait. Raises ``ValueError`` for a selection of everything."""
+    return _steer(Step.CANCEL, selection, at, by)
+
+
+def preview(step: Step, selection: Selection, at: datetime) -> Steered:
+    """Return what ``step`` would come to at ``at``, and write nothing."""
+    return _judge_all(step, selection, at, write=False)
+
+
+def refusal(step: Step, row: Facts, at: datetime, *, unknown_too: bool = False) -> Refusal | None:
+    """Return why ``step`` leaves a row as it is, or None where it does not; pure."""
+    status = Status(row.status)
+    if step == Step.CANCEL:
+        return _NOT_TO_BE_CANCELLED.get(status)
+    if step == Step.ARRIVED:
+        return None if row.in_doubt else _NOT_TO_BE_SETTLED.get(status, Refusal.SURE)
+    if status in _NEVER_AGAIN and not (unknown_too and status == Status.UNKNOWN):
+        return _NEVER_AGAIN[status]
+    return _against_content(row, at) or _against_time(row, at)
+
+
+def steps_for(key: int, at: datetime) -> tuple[Step, ...]:
+    """Return what a person can do with one delivery; sending again what is in doubt included."""
+    rows = Delivery.objects.using(database()).filter(pk=key)
+    return tuple(
+        step
+        for row in _facts_of(rows)
+        for step in Step
+        if refusal(step, row, at, unknown_too=True) is None
+    )
+
+
+def _against_content(row: Facts, at: datetime) -> Refusal | None:
+    if not row.mailer:
+        return Refusal.NAMELESS
+    if not row.has_content:
+        return Refusal.PURGED
+    if row.expires_at is not None and row.expires_at <= at:
+        return Refusal.EXPIRED
+    return None
+
+
+def _against_time(row: Facts, at: datetime) -> Refusal | None:
+    if row.status != Status.QUEUED:
+        return None
+    if row.is_scheduled(at):
+        return Refusal.SCHEDULED
+    return Refusal.DUE if row.lane != Lane.IDLE else None
+
+
+def _steer(step: Step, selection: Selection, at: datetime, by: str) -> Steered:
+    steered = _judge_all(step, selection, at, write=True)
+    logger.info(
+        "A person's %s%s: deliveries written: %d (mailers: %s), left as they are: %d%s",
+        step.value,
+        f" ({by})" if by else "",
+        steered.count,
+        ", ".join(map(repr, steered.mailers)) or "none",
+        sum(steered.refused.values()),
+        "".join(f", {reason.value}: {count}" for reason, count in steered.refused.items()),
+    )
+    return steered
+
+
+def _judge_all(step: Step, selection: Selection, at: datetime, *, write: bool) -> Steered:
+    if selection.is_everything:
+        raise ValueError("A selection of everything: say which deliveries are meant.")
+    unknown_too = selection.status == Status.UNKNOWN
+    using = database()
+    done: list[Facts] = []
+    refused: Counter[Refusal] = Counter()
+    for batch in _batches(selection, using):
+        objections = {row: refusal(step, row, at, unknown_too=unknown_too) for row in batch}
+        refused.update(reason for reason in objections.values() if reason is not None)
+        free = [row for row, reason in objections.items() if reason is None]
+        if write and free:
+            work = partial(_WRITERS[step], free, at, using, unknown_too=unknown_too)
+            written = atomically(work, using)
+            refused[Refusal.OVERTAKEN] += len(free) - len(written)
+            free = [row for row in free if row.pk in written]
+        done += free
+    return Steered(
+        deliveries=tuple(row.pk for row in done),
+        messages=tuple(sorted({row.message for row in done})),
+        mailers=tuple(sorted({row.mailer for row in done})),
+        scheduled=sum(step == Step.RETRY and row.is_scheduled(at) for row in done),
+        groups=Counter(row.group for row in done),
+        refused={reason: refused[reason] for reason in Refusal if refused[reason]},
+    )
+
+
+def _batches(selection: Selection, using: str) -> Iterator[list[Facts]]:
+    """Yield the selected rows in order; what is stored meanwhile is not among them."""
+    rows = Delivery.objects.using(using).filter(selection.condition())
+    if selection.ids is not None:
+        keys = sorted(set(selection.ids))
+        for first in range(0, len(keys), _BATCH):
+            yield _facts_of(rows.filter(pk__in=keys[first : first + _BATCH]))
+        return
+    every = Delivery.objects.using(using).order_by("-pk").values_list("pk", flat=True)
+    newest, last, full = every.first() or 0, 0, True
+    while full:
+        batch = _facts_of(rows.filter(pk__gt=last, pk__lte=newest))
+        yield batch
+        full = len(batch) == _BATCH
+        last = batch[-1].pk if batch else newest
+
+
+def _facts_of(rows: QuerySet[Delivery]) -> list[Facts]:
+    """Read the first of ``rows``, a batch at most, in order."""
+    content = Content.objects.using(rows.db).filter(pk=OuterRef("message_id"))
+    values = (
+        rows.annotate(has_content=Exists(content))
+        .order_by("pk")
+        .values_list(
+            "pk",
+            "message_id",
+            "mailer",
+            "domain",
+            "category",
+            "status",
+            "lane",
+            "message__send_at",
+            "expires_at",
+            "has_content",
+        )
+    )
+    return [Facts._make(row) for row in values[:_BATCH]]
+
+
+def _make_due(rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: bool) -> set[int]:
+    """Write what a new mail would have; category and reply stay those of the latest attempt."""
+    statuses = (*_AGAIN, Status.UNKNOWN) if unknown_too else _AGAIN
+    content = Content.objects.using(using).filter(pk=OuterRef("message_id"))
+    latest = Attempt.objects.using(using).filter(delivery=OuterRef("pk")).order_by("-number")
+    by_due: defaultdict[datetime, list[Facts]] = defaultdict(list)
+    for row in rows:
+        by_due[max(at, row.send_at or at)].append(row)
+    written: set[int] = set()
+    for due, group in by_due.items():
+        written |= _swap(
+            group,
+            Q(Exists(content), status__in=statuses),
+            using,
+            status=Case(
+                When(attempt_count=0, then=Value(Status.QUEUED)), default=Value(Status.DEFERRED)
+            ),
+            category=Coalesce(Subquery(latest.values("category")[:1]), Value("")),
+            lane=Lane.READY if due <= at else Lane.IDLE,
+            next_attempt_at=due,
+            age_from=due,
+            delay_notice_at=due + FIRST_NOTICE,
+            step=0,
+            unknowns=0,
+            leases_lost=0,
+            parked_at=None,
+            settled_at=None,
+        )
+    _reopen_messages({row.message for row in rows if row.pk in written}, using)
+    return written
+
+
+def _reopen_messages(keys: set[int], using: str) -> None:
+    """Let the messages be unsettled again.
+
+    Somebody who settles the last other delivery of one at this moment does not
+    see ours: so the message is locked first, as they do, and written after that.
+    """
+    messages = Message.objects.using(using).filter(pk__in=keys)
+    if connections[using].features.has_select_for_update:
+        list(messages.order_by("pk").select_for_update().values_list("pk"))
+    messages.update(settled_at=None, mode=Message.Mode.QUEUE)
+
+
+def _settle_as_sent(
+    rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: bool
+) -> set[int]:
+    written = _swap(
+        rows,
+        _IN_DOUBT,
+        using,
+        **_ended(Status.SENT, at),
+        category=Category.OK,
+        code=None,
+        enhanced_code="",
+        reply=_ARRIVED.format(at=at),
+    )
+    finish_messages((row.message for row in rows if row.pk in written), at, using)
+    return written
+
+
+def _withdraw(rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: bool) -> set[int]:
+    written = _swap(rows, Q(status__in=WAITING), using, **_ended(Status.CANCELLED, at))
+    finish_messages((row.message for row in rows if row.pk in written), at, using)
+    return written
+
+
+_WRITERS = {
+    Step.RETRY: _make_due,
+    Step.ARRIVED: _settle_as_sent,
+    Step.CANCEL: _withdraw,
+}
+
+
+def _ended(status: Delivery.Status, at: datetime) -> dict[str, Any]:
+    return {
+        "status": status,
+        "lane": Lane.IDLE,
+        "next_attempt_at": None,
+        "parked_at": None,
+        "delay_notice_at": None,
+        "settled_at": at,
+    }
+
+
+def _swap(rows: Sequence[Facts], still: Q, using: str, **values: Any) -> set[int]:
+    """Write to those of ``rows`` that are ``still`` as they were judged, and return their keys."""
+    keys = [row.pk for row in rows]
+    ours = Delivery.objects.using(using).filter(pk__in=keys)
+    if ours.filter(still).update(**values) == len(keys):
+        return set(keys)
+    # Nobody else writes them before we commit: whatever bears our values has them from us.
+    ours_now = {name: value for name, value in values.items() if not _is_expression(value)}
+    return set(ours.filter(**ours_now).values_list("pk", flat=True))
+
+
+def _is_expression(value: object) -> bool:
+    return hasattr(value, "resolve_expression")

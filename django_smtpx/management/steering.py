@@ -1,0 +1,234 @@
+"""What ``smtpx_retry`` and ``smtpx_cancel`` share: the filters, and what they print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from django_smtpx import ledger, tasks
+from django_smtpx.addresses import a_labels
+from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.ledger import Refusal, Selection, Steered, Step
+from django_smtpx.models import Category, Delivery, Message, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from django.core.management.base import CommandParser
+
+MOST_ROWS = 40
+"""Lines of the table of a dry run; what has most deliveries comes first."""
+
+_NO_FILTER = (
+    "Say which deliveries are meant: --id, --mailer, --domain, --recipient, --category or "
+    "--status. To see what waits, run smtpx_queue; to see what would be done, add --dry-run."
+)
+
+
+class SteeringCommand(BaseCommand):
+    """Selects deliveries by filters, which must all hold, and does one step with them."""
+
+    # What is wrong with one mailer does not keep the mail of another from being seen to.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the filters and ``--dry-run``."""
+        parser.add_argument(
+            "--id",
+            nargs="+",
+            action="extend",
+            type=int,
+            metavar="N",
+            help=_("Deliveries by their id."),
+        )
+        parser.add_argument("--mailer", help=_("Deliveries of this mailer."))
+        parser.add_argument("--domain", help=_("Deliveries to this domain."))
+        parser.add_argument("--recipient", help=_("Deliveries to this address."))
+        parser.add_argument(
+            "--category", help=_("Deliveries whose last failure is about this (mailbox_full, …).")
+        )
+        parser.add_argument(
+            "--status", help=_("Deliveries in this status: %s.") % ", ".join(Delivery.Status.values)
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=_("Only count what would be done, by mailer, domain and category."),
+        )
+
+    def run(self, step: Step, options: dict[str, Any]) -> None:
+        """Do ``step``, or count what it would do, and print it."""
+        selection = _selection(options)
+        at = ledger.now()
+        if options["dry_run"]:
+            steered = ledger.preview(step, selection, at)
+        else:
+            steered = _DO[step](selection, at, by=f"smtpx_{_NAMES[step]}")
+        if step == Step.RETRY and not options["dry_run"]:
+            _wake(steered.mailers)
+        if options["verbosity"] > 0:
+            self._report(step, steered, dry_run=options["dry_run"])
+
+    def _report(self, step: Step, steered: Steered, *, dry_run: bool) -> None:
+        if not steered.selected:
+            self.stdout.write(_("No delivery matches."))
+            return
+        if dry_run and steered.count:
+            self._table(steered)
+        self.stdout.write(_summary(step, steered, dry_run=dry_run))
+        for reason, count in steered.refused.items():
+            values = {"count": number_format(count), "reason": reason.label}
+            self.stdout.write(self.style.WARNING(_("Left alone: %(count)s %(reason)s.") % values))
+        for line in (*_advice(step, steered), *_obstacles(step, steered)):
+            self.stdout.write(self.style.NOTICE(line))
+
+    def _table(self, steered: Steered) -> None:
+        cells = [(_("Mailer"), _("Domain"), _("Category"), _("Deliveries"))]
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for group, count in steered.groups.items():
+            category = group.category or _("none yet")
+            counted[group.mailer, group.domain or "–", category] += count
+        ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+        cells += [(*names, number_format(count)) for names, count in ordered[:MOST_ROWS]]
+        first, second, third, last = (max(map(len, column)) for column in zip(*cells, strict=True))
+        for mailer, domain, category, number in cells:
+            line = f"{mailer:<{first}}  {domain:<{second}}  {category:<{third}}  {number:>{last}}"
+            self.stdout.write(line)
+        if len(ordered) > MOST_ROWS:
+            rest = number_format(len(ordered) - MOST_ROWS)
+            self.stdout.write(_("… and %(count)s lines more.") % {"count": rest})
+
+
+_DO = {
+    Step.RETRY: ledger.retry,
+    Step.ARRIVED: ledger.arrived,
+    Step.CANCEL: ledger.cancel,
+}
+_NAMES = {
+    Step.RETRY: "retry",
+    Step.ARRIVED: "retry --arrived",
+    Step.CANCEL: "cancel",
+}
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    """Return what the options ask for; whatever cannot match is an error that says why."""
+    ids = options["id"]
+    if isinstance(ids, int):
+        ids = [ids]
+    if options["domain"]:
+        try:
+            options["domain"] = a_labels(options["domain"])
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+    selection = Selection(
+        ids=None if ids is None else tuple(ids),
+        mailer=options["mailer"],
+        domain=options["domain"],
+        recipient=options["recipient"],
+        category=options["category"],
+        status=options["status"],
+    )
+    if selection.is_everything:
+        raise CommandError(_(_NO_FILTER))
+    _known(_("status"), selection.status, Delivery.Status.values)
+    _known(_("category"), selection.category, Category.values)
+    _known_mailer(selection.mailer)
+    return selection
+
+
+def _known(what: str, given: str | None, values: Sequence[str]) -> None:
+    if given is None or given in values:
+        return
+    close = get_close_matches(given, values, n=1)
+    values_of = {"what": what, "given": repr(given), "values": ", ".join(values)}
+    error = _("There is no %(what)s %(given)s.") % values_of
+    if close:
+        error += " " + _("Did you mean %(close)s?") % {"close": repr(close[0])}
+    else:
+        error += " " + _("Choose from: %(values)s.") % values_of
+    raise CommandError(error)
+
+
+def _known_mailer(given: str | None) -> None:
+    """Refuse a mailer that is not configured, and has no mail left from when it was."""
+    configured = [*mailers(), *mailer_errors()]
+    if given is None or given in configured:
+        return
+    if not Message.objects.using(ledger.database()).filter(mailer=given).exists():
+        _known(_("mailer"), given, configured)
+
+
+def _summary(step: Step, steered: Steered, *, dry_run: bool) -> str:
+    now = steered.count - steered.scheduled
+    values = {"count": number_format(now if step == Step.RETRY else steered.count)}
+    if dry_run:
+        texts = {
+            Step.RETRY: _("Would be due now: %(count)s."),
+            Step.ARRIVED: _("Would be settled as sent: %(count)s."),
+            Step.CANCEL: _("Would be cancelled: %(count)s."),
+        }
+    else:
+        texts = {
+            Step.RETRY: _("Due now: %(count)s."),
+            Step.ARRIVED: _("Settled as sent: %(count)s."),
+            Step.CANCEL: _("Cancelled: %(count)s."),
+        }
+    text = texts[step] % values
+    if steered.scheduled:
+        scheduled = {"count": number_format(steered.scheduled)}
+        text += " " + _("Queued again for their send_at: %(count)s.") % scheduled
+    return text
+
+
+def _advice(step: Step, steered: Steered) -> Iterable[str]:
+    """Say what can be done about those that were left alone."""
+    if Refusal.DOUBTFUL not in steered.refused:
+        return
+    if step == Step.RETRY:
+        yield _(
+            "Those of unknown outcome are for you to decide: smtpx_retry --status unknown sends "
+            "them again, with --arrived it settles them as sent."
+        )
+    else:
+        yield _(
+            "Nothing more is sent of those of unknown outcome; smtpx_retry --arrived settles them."
+        )
+
+
+def _obstacles(step: Step, steered: Steered) -> Iterable[str]:
+    """Say which mailers will not send what is due now, and what would make them."""
+    if step != Step.RETRY or not steered.count:
+        return
+    for name in steered.mailers:
+        if name not in mailers():
+            yield _("Mailer %(mailer)s is not configured, or wrongly: its mail waits.") % {
+                "mailer": repr(name)
+            }
+    for route in _resting(steered.mailers):
+        values = {"mailer": route.mailer, "reason": route.pause_reason or _("no reason given")}
+        yield (
+            _("Mailer %(mailer)s rests (%(reason)s): smtpx_resume %(mailer)s lets its mail go.")
+            % values
+        )
+
+
+def _resting(names: Collection[str]) -> Iterable[Route]:
+    routes = Route.objects.using(ledger.database()).filter(mailer__in=names)
+    own = routes.filter(host="", domain="", sender="")
+    return own.exclude(state=Route.State.OPEN).order_by("mailer")
+
+
+def _wake(names: Iterable[str]) -> None:
+    """Hint the drains, once the caller's transaction (if any) is committed."""
+    for name in names:
+        if name in mailers():
+            wake = partial(tasks.wake, name)
+            transaction.on_commit(wake, using=ledger.database(), robust=True)
