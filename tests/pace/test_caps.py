@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from django_smtpx.pace import Caps, caps_for
@@ -67,3 +70,22 @@ def test_the_rows_are_in_order_and_each_is_there_once():
     assert len({(row.suffix, row.source) for row in DOCUMENTED}) == len(DOCUMENTED)
     names = [row.provider.casefold() for row in DOCUMENTED]
     assert names == sorted(names)
+
+
+def test_the_page_shows_each_row():
+    """The documentation has the same rows in the same order, each with its source."""
+    page = (Path(__file__).parents[2] / "docs" / "pace.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- begin: providers -->")[2].partition("<!-- end: providers -->")[0]
+    shown = re.findall(
+        r"^\| (.+?) \| `\*(.+?)` \| (.+?) \| (.+?) \| \[.+?\]\((.+?)\) \|$", table, re.MULTILINE
+    )
+    assert shown == [
+        (
+            row.provider,
+            row.suffix,
+            str(row.connections or "–"),
+            str(row.messages or "–"),
+            row.source,
+        )
+        for row in DOCUMENTED
+    ]
