@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_smtpx.pace import Rate
     from django_smtpx.smtp.options import Options
 
 _MINUTE = 60.0
@@ -42,11 +45,15 @@ class Mailer:
     ``name`` is "" for a connection that was made with options of its own; a
     worker cannot look that up, so its ``mode`` is ``"now"``. ``hosts`` are
     tried in order, and an empty ``helo`` in them means this machine's own name.
-    ``connection_max_age`` and ``idle_timeout`` are in seconds.
+    With ``transport`` ``"mx"`` there are none: ``router`` finds those of a
+    domain, in order, or raises the :class:`~django_smtpx.smtp.SMTPError` of not
+    finding any. ``connection_max_age`` and ``idle_timeout`` are in seconds.
     """
 
     name: str
     hosts: tuple[Options, ...]
+    transport: Literal["smtp", "mx"] = "smtp"
+    router: Callable[[str], tuple[Options, ...]] | None = None
     mode: Literal["queue", "now"] = "queue"
     fail_silently: bool = False
     retry: RetryPolicy = STANDARD_RETRY
@@ -59,3 +66,28 @@ class Mailer:
     messages_per_connection: int = 100
     connection_max_age: float = 300.0
     idle_timeout: float = 10.0
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where mail of a mailer goes: to its hosts, or straight to the servers of one ``domain``.
+
+    What rests, is slowed down or is counted is about one such way.
+    """
+
+    mailer: Mailer
+    domain: str = ""
+
+    @property
+    def name(self) -> str:
+        """The mailer's name."""
+        return self.mailer.name
+
+    def __str__(self) -> str:
+        return f"{self.name!r} to {self.domain}" if self.domain else repr(self.name)
+
+    def hosts(self) -> tuple[Options, ...]:
+        """Return the hosts to try, in order; raises the SMTPError of not finding any."""
+        router = self.mailer.router
+        return self.mailer.hosts if router is None else router(self.domain)

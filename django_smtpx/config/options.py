@@ -183,7 +183,7 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
 
 
 def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
-    asked = [key for key in ("rate", "dkim") if given.get(key)]
+    asked = ["dkim"] if given.get("dkim") else []
     if given.get("transport") == "mx":
         asked.append("transport")
     for key in asked:

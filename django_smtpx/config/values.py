@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_smtpx.addresses import a_labels, addr_spec
 from django_smtpx.mailer import STANDARD_RETRY, RetryPolicy
+from django_smtpx.pace import Rate
 from django_smtpx.smtp.sasl import MECHANISMS
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ LONGEST = 10 * 365 * 86400.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0<>]")
 _PATH = re.compile(r"[^\W\d]\w{0,63}(?:\.[^\W\d]\w{0,63})+")
-_RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
 _DKIM_KEYS = ("domain", "selector", "private_key", "private_key_file")
 
 
@@ -198,14 +198,17 @@ def mechanisms(key: str, value: Any) -> tuple[str, ...]:
     return found
 
 
-def rate(key: str, value: Any) -> str:
+def rate(key: str, value: Any) -> Rate:
     """A rate such as "14/s"."""
-    if not isinstance(value, str) or not _RATE.fullmatch(value):
-        raise BadOption(
-            f"{key} must be a whole number above 0 for each second, minute, hour or day, such as "
-            f"'14/s', '500/m', '100/h' or '10000/d', not {value!r}."
-        )
-    return str(value)
+    try:
+        if isinstance(value, str):
+            return Rate.parse(value)
+    except ValueError:
+        pass
+    raise BadOption(
+        f"{key} must be a whole number above 0 for each second, minute, hour or day, such as "
+        f"'14/s', '500/m', '100/h' or '10000/d', not {value!r}."
+    )
 
 
 def retry(key: str, value: Any) -> RetryPolicy:

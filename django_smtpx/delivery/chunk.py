@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from django_smtpx.ledger import Booking, Lease
+    from django_smtpx.pacing import Meter
     from django_smtpx.smtp import Envelope, Outcome
     from django_smtpx.smtp.session import Session
 
@@ -52,6 +53,8 @@ class Chunk:
         settle: Callable[[Sequence[Booking]], None],
         keep_alive: Callable[[], None],
         go_on: Callable[[], bool] = lambda: True,
+        may_begin: Callable[[Job], bool] = lambda job: True,
+        meter: Meter | None = None,
         most: int = MAX_MESSAGES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +68,8 @@ class Chunk:
         self._settle = settle
         self._keep_alive = keep_alive
         self._go_on = go_on
+        self._may_begin = may_begin
+        self._meter = meter
         self._clock = clock
         self._renewed = clock()
         self._unsettled: dict[int, list[Booking]] = {}
@@ -105,10 +110,24 @@ class Chunk:
     def may_send(self, envelope: Envelope) -> bool:
         """Say whether the content may leave: its job is still ours, suspends counted."""
         job = envelope.ident
-        may = id(job) not in self._given_back and self._go_on() and self._lease.valid()
-        if may:
-            self._cleared.add(id(job))
-        return may
+        if not (self._may_leave(job) and self._in_its_turn(job)):
+            return False
+        self._cleared.add(id(job))
+        return True
+
+    def _may_leave(self, job: object) -> bool:
+        return id(job) not in self._given_back and self._go_on() and self._lease.valid()
+
+    def _in_its_turn(self, job: object) -> bool:
+        """Count the content against the rate; what is known is written before it waits."""
+        if self._meter is None:
+            return True
+        return self._meter.admit(self._may_wait) and self._may_leave(job)
+
+    def _may_wait(self) -> bool:
+        """Say whether there is nothing under way that would wait for its answer meanwhile."""
+        self._flush()
+        return not self._cleared
 
     def waiting(self, elapsed: float) -> None:
         """Write what is known, renew, and give back what a long wait keeps from beginning."""
@@ -129,9 +148,13 @@ class Chunk:
         began = self._clock()
         for job in self._jobs:
             late = self.done and self._clock() - began > MAX_SECONDS
-            if late or self._stop or self._given_back or not self._go_on():
+            if late or self._stop or self._given_back or not self._may_be_fed(job):
                 return
             yield self._envelope(job, self._contents[job.message])
+
+    def _may_be_fed(self, job: Job) -> bool:
+        in_time = self._meter is None or self._meter.soon()
+        return in_time and self._go_on() and self._may_begin(job)
 
     def in_doubt(self, job: Job) -> bool:
         """Say whether content of ``job``, which has no outcome on record, may have left."""

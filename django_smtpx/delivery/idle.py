@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
 from django_smtpx.config import content_retention, log_retention, mailers, sweep_interval
 from django_smtpx.delivery.draining import drain
+from django_smtpx.mailer import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from django_smtpx.config import Mailer
 
 PURGE_EVERY = 3600.0
 """Seconds between two runs of the retention that the sweep begins."""
@@ -30,11 +35,20 @@ def sweep(wake: Callable[[str], None], purge: Callable[[], None] = lambda: None)
     known = mailers()
     for name in ledger.waiting_mailers():
         mailer = known.get(name)
-        if mailer is not None and pacing.has_free_slot(mailer, at):
+        if mailer is not None and _may_drain(mailer, at):
             wake(name)
     if ledger.take_turn("purge", PURGE_EVERY, at):
         purge()
     return True
+
+
+def _may_drain(mailer: Mailer, at: datetime) -> bool:
+    """Say whether a drain would find something to do: a slot, and its turn before it gives up."""
+    way = Way(mailer)
+    if mailer.transport == "smtp" and not pacing.has_free_slot(way, at):
+        return False
+    turn = pacing.opens_at(way, at)
+    return turn <= at + timedelta(seconds=max(pacing.PATIENCE, sweep_interval()))
 
 
 def upkeep() -> None:

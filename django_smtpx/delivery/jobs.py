@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from django_smtpx.ledger import Booking, Row, condemns
@@ -11,7 +12,7 @@ from django_smtpx.retry import decide, decide_now, parked
 from django_smtpx.smtp import DSN, Envelope, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -25,6 +26,18 @@ HOLDING = frozenset({"auth_failed", "auth_required", "quota_exhausted"})
 
 MAX_RECIPIENTS = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """That a recipient waits for something else than its own schedule, and loses no step of it.
+
+    ``until`` None: for a person. With ``park`` the time until then does not
+    count towards its age.
+    """
+
+    until: datetime | None
+    park: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,9 @@ def rows_of_jobs(jobs: Iterable[Job]) -> list[Row]:
     return [row for job in jobs for row in job.rows]
 
 
+_NO_RESTS: Mapping[tuple[str, str], Rest] = MappingProxyType({})
+
+
 def book(
     outcome: Outcome,
     job: Job,
@@ -120,20 +136,20 @@ def book(
     *,
     now: datetime,
     rand: Callable[[], float],
-    held_until: datetime | None = None,
+    rests: Mapping[tuple[str, str], Rest] = _NO_RESTS,
 ) -> list[Booking]:
     """Decide about each recipient of one transaction.
 
-    ``held_until`` is the mailer's next probe, where an answer was about the
-    mailer (None: a person must resume it): those that it met rest with it.
+    ``rests`` says, by action and category, which answers were about more than
+    the recipient: those that they met wait for that.
     """
     bookings = []
     for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
-        park = holds_mailer(result)
+        rest = rests.get((result.action, result.category))
         if row.mode == "now":
             decision = decide_now(result, row.history)
-        elif park:
-            decision = parked(result, row.history, held_until)
+        elif rest is not None:
+            decision = parked(result, row.history, rest.until)
         else:
             decision = decide(
                 result,
@@ -151,7 +167,7 @@ def book(
                 started_at=now,
                 duration=outcome.duration,
                 transcript=kept(outcome.transcript, result, mailer),
-                park=park and row.mode != "now",
+                park=rest is not None and rest.park and row.mode != "now",
                 suppress=mailer.suppression and condemns(result),
             )
         )

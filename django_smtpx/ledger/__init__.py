@@ -11,16 +11,19 @@ from django_smtpx.ledger.claiming import (
     abandon,
     claim,
     contents,
+    from_headers,
     mark,
     now,
+    reading,
     release,
     renew,
     rows_of,
 )
-from django_smtpx.ledger.clock import Lease
+from django_smtpx.ledger.clock import Lease, Reading
 from django_smtpx.ledger.delaying import notice_delays
 from django_smtpx.ledger.immediate import resumable, resume_now, store_now
-from django_smtpx.ledger.rows import Booking, Row, database
+from django_smtpx.ledger.parking import park, rest, unpark
+from django_smtpx.ledger.rows import Booking, Row, database, patiently
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
 from django_smtpx.ledger.settling import note, settle
 from django_smtpx.ledger.steering import (
@@ -38,18 +41,19 @@ from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.upkeep import (
     expire,
-    park,
     promote,
     purge,
+    ready_destinations,
     reclaim,
+    redirect_ready,
     take_turn,
-    unpark,
     waiting_mailers,
 )
 
 __all__ = [
     "Booking",
     "Lease",
+    "Reading",
     "Refusal",
     "Row",
     "Selection",
@@ -67,17 +71,23 @@ __all__ = [
     "database",
     "expire",
     "find",
+    "from_headers",
     "mark",
     "note",
     "notice_delays",
     "now",
     "park",
+    "patiently",
     "preview",
     "promote",
     "purge",
+    "reading",
+    "ready_destinations",
     "reclaim",
+    "redirect_ready",
     "release",
     "renew",
+    "rest",
     "resumable",
     "resume_now",
     "retry",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from django.db.models import Case, Q, QuerySet, Value, When
 
-from django_smtpx.ledger.clock import Lease, database_now
+from django_smtpx.ledger.clock import Lease, Reading, database_now
 from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_some
-from django_smtpx.models import Content, Delivery
+from django_smtpx.models import Content, Delivery, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,11 @@ WAITING = (Status.QUEUED, Status.DEFERRED)
 def now() -> datetime:
     """Return the time by the outbox's database: the one clock that leases and due times go by."""
     return database_now(database())
+
+
+def reading() -> Reading:
+    """Read that clock once, for all that one drain asks the time for."""
+    return Reading.take(database())
 
 
 def claim(
@@ -77,6 +82,13 @@ def contents(rows: Iterable[Row]) -> dict[int, bytes]:
     return {key: bytes(data) for key, data in found.values_list("pk", "data")}
 
 
+def from_headers(rows: Iterable[Row]) -> dict[int, str]:
+    """Return the From header of each message that ``rows`` belong to, by its primary key."""
+    keys = {row.message for row in rows}
+    found = Message.objects.using(database()).filter(pk__in=keys)
+    return dict(found.values_list("pk", "from_header"))
+
+
 def mark(lease: Lease, rows: Sequence[Row]) -> bool:
     """Write down that the content of ``rows`` may leave next, and renew a lease that runs low.
 
@@ -101,19 +113,16 @@ def renew(lease: Lease) -> bool:
     return True
 
 
-def release(lease: Lease, rows: Sequence[Row], *, parked_until: datetime | None = None) -> int:
-    """Give back rows whose content has not left, as if never claimed, and count them.
+def release(lease: Lease, rows: Sequence[Row]) -> int:
+    """Give back rows whose content has not left, as if never claimed, and count them."""
+    lane = Case(When(leases_lost__gte=2, then=Value(Lane.ALONE)), default=Value(Lane.READY))
+    return give_back(lease, rows, lane=lane)
 
-    With ``parked_until`` they rest with their mailer until then.
-    """
-    keys = [row.pk for row in rows]
-    held = _held(lease).filter(pk__in=keys)
+
+def give_back(lease: Lease, rows: Sequence[Row], **values: Any) -> int:
+    """End the claim on rows whose content has not left, and write ``values`` to them."""
+    held = _held(lease).filter(pk__in=[row.pk for row in rows])
     back = Case(When(attempt_count=0, then=Value(Status.QUEUED)), default=Value(Status.DEFERRED))
-    if parked_until is None:
-        lane = Case(When(leases_lost__gte=2, then=Value(Lane.ALONE)), default=Value(Lane.READY))
-        values: dict[str, object] = {"lane": lane}
-    else:
-        values = {"next_attempt_at": parked_until, "parked_at": lease.now()}
     return patiently(
         lambda: held.update(
             status=back, lease_token=None, lease_expires_at=None, marked=False, **values

@@ -40,6 +40,26 @@ def boottime() -> float:
     return time.clock_gettime(_BOOTTIME)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The database's time, read once; what passes after that is told by our own clock."""
+
+    read_at: datetime
+    read_boottime: float
+    clock: Callable[[], float] = field(default=boottime, repr=False)
+
+    @classmethod
+    def take(cls, using: str) -> Reading:
+        """Read the clock of the database ``using``."""
+        clock = boottime
+        read_boottime = clock()
+        return cls(database_now(using), read_boottime, clock)
+
+    def now(self) -> datetime:
+        """Return the database's time, as far as it can be told without asking it again."""
+        return self.read_at + timedelta(seconds=self.clock() - self.read_boottime)
+
+
 @dataclass(slots=True)
 class Lease:
     """The right to send what was claimed under ``token``, until it runs out or is renewed.

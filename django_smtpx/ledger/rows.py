@@ -49,6 +49,7 @@ class Row:
     marked: bool
     age_from: datetime
     expires_at: datetime | None
+    domain: str = ""
 
     @property
     def history(self) -> History:
@@ -82,6 +83,7 @@ ROW_FIELDS = (
     "marked",
     "age_from",
     "expires_at",
+    "domain",
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import connections, transaction
 from django.utils import timezone
 
+from django_smtpx.config import mailers
 from django_smtpx.ledger.rows import database, patiently
 from django_smtpx.models import Content, Delivery, Message
 
@@ -141,9 +142,10 @@ def _insert_parts(fresh: list[tuple[Message, Composed]], now: datetime, using: s
     Content.objects.using(using).bulk_create(
         [Content(message=message, data=mail.content) for message, mail in fresh]
     )
+    straight = {name for name, mailer in mailers().items() if mailer.transport == "mx"}
     Delivery.objects.using(using).bulk_create(
         [
-            _delivery(message, recipient, now)
+            _delivery(message, recipient, now, straight=message.mailer in straight)
             for message, mail in fresh
             for recipient in mail.recipients
         ],
@@ -151,14 +153,16 @@ def _insert_parts(fresh: list[tuple[Message, Composed]], now: datetime, using: s
     )
 
 
-def _delivery(message: Message, recipient: str, now: datetime) -> Delivery:
+def _delivery(message: Message, recipient: str, now: datetime, *, straight: bool) -> Delivery:
+    domain = recipient.rpartition("@")[2].lower() if "@" in recipient else ""
     due = message.send_at if message.send_at and message.send_at > now else now
     return Delivery(
         message=message,
         mailer=message.mailer,
         priority=message.priority,
         recipient=recipient,
-        domain=recipient.rpartition("@")[2].lower() if "@" in recipient else "",
+        domain=domain,
+        destination=domain if straight else "",
         status=Delivery.Status.QUEUED,
         lane=Delivery.Lane.READY if due <= now else Delivery.Lane.IDLE,
         next_attempt_at=due,

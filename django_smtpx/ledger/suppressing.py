@@ -148,10 +148,17 @@ def remove(*addresses: str) -> int:
     """Take addresses off the list, so that mail is sent to them again, and count them."""
     using = database()
     count = 0
-    for digests in _batches(digest_of(_as_stored(address)) for address in addresses):
+    # As it is, too: a site may have written a row that is no address.
+    spelled = [spelling for address in addresses for spelling in (address, _as_stored(address))]
+    for digests in _batches({digest_of(spelling): "" for spelling in spelled}):
         mine = _rows(using).filter(digest__in=digests)
         count += patiently(lambda mine=mine: mine.delete()[0], using)  # type: ignore[misc]
     return count
+
+
+def entry(address: str) -> Suppression | None:
+    """Return the row of an address, expired or not, however the address is spelled."""
+    return _rows().filter(digest=digest_of(_as_stored(address))).first()
 
 
 def forget_expired(before: datetime) -> int:

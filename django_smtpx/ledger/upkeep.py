@@ -98,23 +98,6 @@ def promote(at: datetime) -> int:
     return count
 
 
-def park(mailer: str, until: datetime | None, at: datetime) -> int:
-    """Rest all that is ready for ``mailer`` until then (None: until somebody resumes it)."""
-    ready = Delivery.objects.using(database()).filter(
-        mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
-    )
-    return _update_all(ready, lane=Lane.IDLE, next_attempt_at=until, parked_at=at)
-
-
-def unpark(mailer: str, at: datetime) -> int:
-    """Make everything that rests behind ``mailer`` due now: its pause is over."""
-    resting = Delivery.objects.using(database()).filter(
-        mailer=mailer, lane=Lane.IDLE, status__in=WAITING, parked_at__isnull=False
-    )
-    due = Q(next_attempt_at=None) | Q(next_attempt_at__gt=at)
-    return _update_all(resting.filter(due), next_attempt_at=at)
-
-
 def expire(at: datetime) -> int:
     """End what waits beyond its ``expires_at`` as ``failed``/``expired``, and count it."""
     using = database()
@@ -148,7 +131,30 @@ def reclaim(at: datetime) -> int:
 
 def waiting_mailers() -> list[str]:
     """Return the names of the mailers that have ready mail."""
-    return sorted({name for lane in (Lane.READY, Lane.ALONE) for name in _mailers_in(lane)})
+    lanes = (Lane.READY, Lane.ALONE)
+    return sorted({name for lane in lanes for name in _distinct(_in_lane(lane), "mailer")})
+
+
+def ready_destinations(mailer: str) -> list[str]:
+    """Return the domains that ``mailer`` has ready mail straight for, in their order."""
+    return sorted(
+        {
+            name
+            for lane in (Lane.READY, Lane.ALONE)
+            for name in _distinct(_in_lane(lane).filter(mailer=mailer), "destination")
+        }
+    )
+
+
+def redirect_ready(mailer: str, *, by_domain: bool) -> int:
+    """Let ready mail that was stored when ``mailer`` had another transport go as it has to now."""
+    ready = Delivery.objects.using(database()).filter(
+        mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
+    )
+    if by_domain:
+        astray = ready.filter(destination="").exclude(domain="")
+        return _update_all(astray, destination=F("domain"))
+    return _update_all(ready.filter(destination__gt=""), destination="")
 
 
 def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int, int]:
@@ -186,13 +192,17 @@ def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
     return count
 
 
-def _mailers_in(lane: Lane) -> Iterator[str]:
-    """Yield each mailer in ``lane``, by one step along the index a mailer."""
-    rows = Delivery.objects.using(database()).filter(lane=lane).order_by("mailer")
-    name = rows.values_list("mailer", flat=True).first()
-    while name is not None:
-        yield name
-        name = rows.filter(mailer__gt=name).values_list("mailer", flat=True).first()
+def _in_lane(lane: Lane) -> QuerySet[Delivery]:
+    return Delivery.objects.using(database()).filter(lane=lane)
+
+
+def _distinct(rows: QuerySet[Delivery], field: str) -> Iterator[str]:
+    """Yield each value of ``field``, by one step along the index a value."""
+    values = rows.order_by(field).values_list(field, flat=True)
+    value = values.first()
+    while value is not None:
+        yield value
+        value = values.filter(**{f"{field}__gt": value}).first()
 
 
 def _update_all(rows: QuerySet[Delivery], **values: Any) -> int:

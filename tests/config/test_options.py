@@ -199,7 +199,6 @@ def test_credentials_that_may_go_there(options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"rate": "14/s"},
         {"dkim": [{"domain": "example.com", "selector": "s", "private_key": "k"}]},
         {"transport": "mx", "host": None},
     ],
@@ -209,6 +208,13 @@ def test_not_supported_yet(options):
     with pytest.raises(BadOption, match="not supported yet") as caught:
         mailer(**options)
     assert next(iter(options)) in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "count", "seconds"), [("14/s", 14, 1), ("500/m", 500, 60), ("100/h", 100, 3600), ("10000/d", 10000, 86400)])
+def test_rate(text, count, seconds):
+    """A rate is so many contents in any window of that length."""
+    found = mailer(rate=text).rate
+    assert (found.count, found.seconds) == (count, seconds)
 
 
 def test_off_is_supported():

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import draining
+from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Content, Delivery, Message, Route, Slot
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.smtp.transport import Transport
@@ -129,7 +130,7 @@ def drain_until_it_ends(calls, monkeypatch):
 def leave_process():
     """Forget what only the process knew."""
     default_pool.close()
-    pacing._Resting.forget()
+    pacing.forget_resting()
 
 
 def come_to_rest():
@@ -243,5 +244,5 @@ def test_what_ends_by_itself_leaves_nothing_behind(monkeypatch):
         assert untruths(server, at_rest=False) == []
         assert not Delivery.objects.filter(status="sending").exists()
         assert not Delivery.objects.exclude(lease_token=None).exists()
-        assert pacing.has_free_slot(get_mailer("default"), ledger.now())
+        assert pacing.has_free_slot(Way(get_mailer("default")), ledger.now())
         assert not Slot.objects.exclude(token=None).exists()

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
-from django_smtpx.delivery import draining as drain_module
+from django_smtpx.delivery import course, draining
+from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Message, Route, Slot
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import (
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.django_db
 def _fresh_process():
     yield
     default_pool.close()
-    pacing._Resting.forget()
+    pacing.forget_resting()
 
 
 def send(*to, **kwargs):
@@ -272,7 +273,7 @@ def test_the_next_host_at_once():
         ("deferred", "unreachable", "connect", None),
         ("sent", "ok", "eod", 250),
     ]
-    assert not Route.objects.filter(state="paused").exists()
+    assert [route.host for route in Route.objects.filter(state="paused")] == ["localhost"]
 
 
 def _deliver_over(mailer, dead_port):
@@ -350,7 +351,7 @@ def test_without_a_slot_nothing_is_claimed():
     with ScriptedServer() as server, real_queue(server, max_connections=1):
         send("a@example.com")
         mailer = get_mailer("default")
-        slot = pacing.take_slot(mailer, ledger.now())
+        slot = pacing.take_slot(Way(mailer), ledger.now(), 1)
         assert delivery.drain(mailer) == 0
         assert statuses() == ["queued"]
         pacing.free_slot(slot, ledger.now())
@@ -367,7 +368,7 @@ def test_the_slot_comes_back():
 
 def test_a_full_claim_wakes_one_more_drain(monkeypatch):
     """Who finds more than one claim's worth calls for help before it begins."""
-    monkeypatch.setattr(drain_module, "BATCH", 2)
+    monkeypatch.setattr(course, "BATCH", 2)
     woken = []
     with ScriptedServer() as server, real_queue(server):
         for name in "abc":
@@ -382,7 +383,7 @@ def test_after_twenty_seconds_the_successor_takes_over():
     times = iter([0.0, 1.0, 2.0, 30.0])
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
-        run = drain_module.Drain(
+        run = draining.Drain(
             get_mailer("default"),
             wake=lambda: woken.append(1),
             clock=lambda: next(times, 99.0),
@@ -435,7 +436,7 @@ def test_a_stop_from_outside_settles_what_is_known(monkeypatch):
     class Stop(BaseException):
         pass
 
-    original = drain_module.Chunk._take
+    original = course.Chunk._take
     taken = []
 
     def take(self, outcome):
@@ -444,7 +445,7 @@ def test_a_stop_from_outside_settles_what_is_known(monkeypatch):
         if len(taken) == 3:
             raise Stop
 
-    monkeypatch.setattr(drain_module.Chunk, "_take", take)
+    monkeypatch.setattr(course.Chunk, "_take", take)
     with ScriptedServer() as server, real_queue(server):
         for number in range(10):
             send(f"{number}@example.com")
@@ -484,9 +485,9 @@ def test_a_lease_that_ran_out_meanwhile_sends_nothing(monkeypatch):
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
         answers = iter([False])
-        original = drain_module.Chunk.may_send
+        original = course.Chunk.may_send
         monkeypatch.setattr(
-            drain_module.Chunk,
+            course.Chunk,
             "may_send",
             lambda self, envelope: next(answers, None) is None and original(self, envelope),
         )
@@ -588,14 +589,14 @@ def test_an_answer_about_the_account_holds_the_mailer():
 
 def test_an_error_of_our_own_does_not_hold_up_the_neighbours(monkeypatch):
     """A mail that raises in every worker is given up in the end, and the others go."""
-    original = drain_module.book
+    original = course.book
 
     def book(outcome, job, *args, **kwargs):
         if job.rows[0].recipient == "poison@example.com":
             raise ZeroDivisionError
         return original(outcome, job, *args, **kwargs)
 
-    monkeypatch.setattr(drain_module, "book", book)
+    monkeypatch.setattr(course, "book", book)
     with ScriptedServer({"RCPT": {"poison@*": "450 4.2.1 later"}}) as server, real_queue(server):
         send("poison@example.com")
         for name in "abc":
@@ -617,7 +618,7 @@ def test_an_error_of_our_own_behind_a_250_is_in_doubt(monkeypatch):
 
     with ScriptedServer() as server, real_queue(server, on_unknown="hold"):
         send("a@example.com")
-        monkeypatch.setattr(drain_module, "book", book)
+        monkeypatch.setattr(course, "book", book)
         with pytest.raises(ZeroDivisionError):
             deliver()
         deliver()
@@ -656,7 +657,7 @@ def test_a_stop_between_the_reply_and_its_booking(monkeypatch, when):
     class Stop(Exception):
         pass
 
-    original = drain_module.Chunk._take
+    original = course.Chunk._take
     calls = []
 
     def take(self, outcome):
@@ -667,7 +668,7 @@ def test_a_stop_between_the_reply_and_its_booking(monkeypatch, when):
         if len(calls) == 2:
             raise Stop
 
-    monkeypatch.setattr(drain_module.Chunk, "_take", take)
+    monkeypatch.setattr(course.Chunk, "_take", take)
     with ScriptedServer() as server, real_queue(server):
         for number in range(5):
             send(f"{number}@example.com")
@@ -705,7 +706,7 @@ def test_a_stop_within_the_booking_books_once(monkeypatch):
     class Stop(Exception):
         pass
 
-    class Interrupted(drain_module.deque):
+    class Interrupted(course.deque):
         stops = 1
 
         def popleft(self):
@@ -714,7 +715,7 @@ def test_a_stop_within_the_booking_books_once(monkeypatch):
                 raise Stop
             return super().popleft()
 
-    monkeypatch.setattr(drain_module, "deque", Interrupted)
+    monkeypatch.setattr(course, "deque", Interrupted)
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
         send("b@example.com")
@@ -755,21 +756,20 @@ def test_a_mailer_that_keeps_no_idle_connection_keeps_none():
     assert not Slot.objects.exclude(token=None).exists()
 
 
-def test_a_lost_slot_ends_the_drain():
+def test_a_lost_slot_ends_the_drain(monkeypatch):
     """Whoever was stopped for so long that another has the slot sends nothing beside it."""
     with ScriptedServer() as server, real_queue(server, max_connections=1):
         for number in range(30):
             send(f"{number}@example.com")
-        run = drain_module.Drain(get_mailer("default"))
-        original = run._send_chunk
+        original = course.Course._send_chunk
 
-        def lose(*args):
-            original(*args)
+        def lose(run, *args):
+            original(run, *args)
             run._slot.expires = ledger.now()
             Slot.objects.update(token=None)
 
-        run._send_chunk = lose
-        run.run()
+        monkeypatch.setattr(course.Course, "_send_chunk", lose)
+        delivery.drain(get_mailer("default"))
         assert len(server.messages) == 20
         assert len(default_pool) == 0
     assert statuses().count("queued") == 10

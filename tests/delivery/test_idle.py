@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import idle
+from django_smtpx.mailer import Way
 from django_smtpx.models import Delivery
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, real_queue
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def _close_sessions():
     yield
     default_pool.close()
-    pacing._Resting.forget()
+    pacing.forget_resting()
 
 
 def swept():
@@ -36,7 +37,7 @@ def test_the_sweep_wakes_who_has_mail_and_a_slot():
     """A mailer whose slots are all in use is not woken: whoever has them looks again."""
     with real_queue(host="127.0.0.1", port=1, max_connections=1):
         stored()
-        slot = pacing.take_slot(get_mailer("default"), ledger.now())
+        slot = pacing.take_slot(Way(get_mailer("default")), ledger.now(), 1)
         assert swept() == []
         pacing.free_slot(slot, ledger.now())
         idle.ledger.take_turn("sweep", 0, ledger.now() + timedelta(days=2))

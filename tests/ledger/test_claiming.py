@@ -139,7 +139,7 @@ def test_release_to_rest():
     stored()
     lease, rows = claimed()
     until = timezone.now() + timedelta(minutes=5)
-    ledger.release(lease, rows, parked_until=until)
+    ledger.rest(lease, rows, until)
     row = Delivery.objects.get()
     assert (row.status, row.lane, row.next_attempt_at) == ("queued", Delivery.Lane.IDLE, until)
     assert row.parked_at is not None

@@ -1,0 +1,449 @@
+"""A drain's run along one way: claim upon claim, over one connection at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from django_smtpx import ledger, pacing
+from django_smtpx.config import lease as lease_seconds
+from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.jobs import Job, book, book_failure, fitted, jobs_of, rows_of_jobs
+from django_smtpx.delivery.minding import Minder
+from django_smtpx.delivery.sessions import limits_of, may_carry, may_connect, open_session
+from django_smtpx.models import Delivery
+from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.pool import default_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from django_smtpx.ledger import Booking, Lease, Row
+    from django_smtpx.mailer import Way
+    from django_smtpx.smtp import Outcome
+    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.session import Session
+
+BATCH = 100
+"""Deliveries in one claim."""
+
+_FRUITLESS = 2
+"""Fresh sessions in a row that ended before the server said a word about any mail."""
+
+_BARREN = 3
+"""Fresh sessions in a row that ended, with a verdict on some mail and none of it sent."""
+
+_SETTLE_TRIES = 6
+
+logger = logging.getLogger("django_smtpx.delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What a drain lends each of its courses.
+
+    ``wake`` asks for one more drain, ``over`` says that the time is up,
+    ``harmless`` are the exceptions that are not the fault of the mail under way.
+    """
+
+    wake: Callable[[], None]
+    over: Callable[[], bool]
+    clock: Callable[[], float]
+    rand: Callable[[], float]
+    harmless: tuple[type[BaseException], ...]
+
+
+class Course:
+    """One run along one way, in one process; ``booked`` counts its outcomes."""
+
+    def __init__(self, way: Way, shift: Shift, *, linger: float = 0.0) -> None:
+        self.way = way
+        self.booked = 0
+        self.began = False
+        self._mailer = way.mailer
+        self._shift = shift
+        self._linger = linger
+        self._time = ledger.reading()
+        self._minder = Minder(way, self._pace)
+        self._meter = self._metered(())
+        self._session: Session | None = None
+        self._slot: pacing.HeldSlot | None = None
+        self._gate = pacing.Gate(True)
+        self._closed = False
+        self._opened = False
+        self._throttled = False
+        self._fruitless = 0
+        self._barren = 0
+        self._sent = 0
+        self._sending_since: float | None = None
+
+    def run(self) -> int:
+        """Deliver until nothing is ready, the way rests, or the time is up."""
+        at = self._time.now()
+        self._gate = gate = pacing.gate(self.way, at)
+        if not gate.is_open:
+            if gate.parks:
+                ledger.park(self.way.name, gate.until, at, destination=gate.domain or None)
+            return 0
+        most = pacing.connections(self.way)
+        self._throttled = most < self._mailer.max_connections
+        self._slot = pacing.take_slot(self.way, at, 1 if gate.probing else most)
+        if self._slot is None:
+            return 0
+        self.began = True
+        try:
+            self._work()
+        except BaseException:
+            if self._session is not None:
+                self._session.abort()
+            raise
+        finally:
+            self._end()
+        return self.booked
+
+    # -- claims ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        for lane, limit in ((Delivery.Lane.ALONE, 1), (Delivery.Lane.READY, BATCH)):
+            while not self._over() and self._survey():
+                most = 1 if self._gate.probing else limit
+                lease, rows = ledger.claim(
+                    self.way.name,
+                    most,
+                    lease_seconds(),
+                    lane=lane,
+                    destination=self.way.domain,
+                )
+                if not rows:
+                    if lane == Delivery.Lane.ALONE or not self._look_again():
+                        break
+                    continue
+                if len(rows) == BATCH and not self._meter.waited:
+                    self._shift.wake()
+                self._send(lease, deque(jobs_of(self._sorted_out(lease, rows))))
+
+    def _survey(self) -> bool:
+        """Look at what rests on the way; False when none of its mail may go just now."""
+        at = self._time.now()
+        self._seen = pacing.survey(self.way, at)
+        if self._seen.rests is not None:
+            # Somebody else has closed it since.
+            ledger.park(self.way.name, self._seen.rests.until, at, destination=self.way.domain)
+            return False
+        limits = pacing.limits_on(self.way, self._seen.slowdown, at.timestamp())
+        if limits != self._meter.limits:
+            self._meter.close()
+            self._meter = self._metered(limits)
+        return self._meter.soon()
+
+    def _sorted_out(self, lease: Lease, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows to send; the others are settled, or rest with what they wait for."""
+        if self._mailer.suppression:
+            rows = ledger.set_aside_suppressed(lease, rows)
+        may_go, resting = self._minder.sort(rows, self._seen, lease.now())
+        for rests, group in resting:
+            ledger.rest(lease, group, rests.until)
+        return may_go
+
+    def _look_again(self) -> bool:
+        """Wait for hints that were coalesced into the one that began this drain, once."""
+        wait, self._linger = self._linger, 0.0
+        if wait:
+            time.sleep(wait)
+        return bool(wait)
+
+    def _over(self) -> bool:
+        return self._closed or self._minder.closed or self._shift.over()
+
+    # -- chunks ----------------------------------------------------------------------------------
+
+    def _send(self, lease: Lease, jobs: deque[Job]) -> None:
+        """Send what was claimed, chunk by chunk; what is not begun in time goes back."""
+        try:
+            while jobs and self._may_go_on(lease):
+                if not self._minder.may_begin(jobs[0]):
+                    self._set_aside(lease, jobs)
+                    continue
+                session = self._session or self._open(lease, jobs)
+                if session is None:
+                    break
+                chunk = self._chunk(lease, jobs, session)
+                if not chunk.mark():
+                    logger.warning("The lease on mail of %s was lost.", self.way)
+                    jobs.clear()
+                    break
+                self._send_chunk(session, chunk, lease, jobs)
+        finally:
+            if jobs:
+                ledger.release(lease, rows_of_jobs(jobs))
+
+    def _may_go_on(self, lease: Lease) -> bool:
+        """Say whether another chunk may begin; without its slot a drain may have no connection."""
+        self._keep_slot(lease)
+        if self._minder.slowed:
+            self._minder.slowed = False
+            if not self._survey():
+                return False
+        return not self._over() and self._meter.soon()
+
+    def _set_aside(self, lease: Lease, jobs: deque[Job]) -> None:
+        """Let what is left of a refused sender rest with it."""
+        self._seen = pacing.survey(self.way, lease.now())
+        left = jobs_of(self._sorted_out(lease, rows_of_jobs(jobs)))
+        jobs.clear()
+        jobs.extend(left)
+        self._minder.set_aside()
+
+    def _chunk(self, lease: Lease, jobs: deque[Job], session: Session) -> Chunk:
+        if any(len(job.rows) > 1 for job in jobs):
+            fit = fitted(jobs, session)
+            jobs.clear()
+            jobs.extend(fit)
+        if self._sending_since is None:
+            self._sending_since = self._shift.clock()
+        return Chunk(
+            lease,
+            jobs,
+            envelope=lambda job, content: job.envelope(content, self._mailer),
+            book=lambda outcome, job: self._book(lease, outcome, job),
+            settle=lambda bookings: self._settle(lease, bookings),
+            keep_alive=lambda: self._keep_alive(lease),
+            go_on=lambda: not (self._closed or self._minder.closed),
+            may_begin=lambda job: not self._minder.leaves and self._minder.may_begin(job),
+            meter=self._meter,
+            most=may_carry(session, self.way, self._minder.hosts),
+        )
+
+    def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
+        """Decide about one transaction; an answer may be about more than its recipient."""
+        rests = self._minder.mind(outcome, job, lease)
+        return book(outcome, job, self._mailer, now=lease.now(), rand=self._shift.rand, rests=rests)
+
+    def _send_chunk(self, session: Session, chunk: Chunk, lease: Lease, jobs: deque[Job]) -> None:
+        """Send one chunk, and look at what it says about the session and the way."""
+        fresh = session.transactions == 0
+        try:
+            done = chunk.send(session)
+        except BaseException as error:
+            ours = isinstance(error, Exception) and not isinstance(error, self._shift.harmless)
+            while jobs and (ours or chunk.in_doubt(jobs[0])):
+                self._abandon(lease, jobs, chunk)
+                ours = False
+            raise
+        self._sent += chunk.sent
+        if self._gate.probing and done and not (self._closed or self._minder.closed):
+            self._prove(lease, sent=bool(chunk.sent))
+        if session.usable:
+            self._fruitless = 0
+            if self._minder.leaves or may_carry(session, self.way, self._minder.hosts) <= 0:
+                self._drop_session(keep=not self._minder.leaves)
+            return
+        self._drop_session()
+        self._fruitless = 0 if done else self._fruitless + fresh
+        self._barren = 0 if chunk.sent else self._barren + fresh
+        if session.failure is None or not jobs or self._minder.closed:
+            return
+        if self._fruitless >= _FRUITLESS:
+            self._rest(lease, jobs, (session.failure,))
+        elif self._barren >= _BARREN:
+            self._rest_untouched(lease, jobs, session.failure)
+
+    def _prove(self, lease: Lease, *, sent: bool) -> None:
+        """Open the way again after a probe, where that says that what closed it is over."""
+        if sent or not self._gate.wants_success:
+            pacing.book_success(self.way, lease.now())
+            self._gate = pacing.Gate(True)
+
+    def _pace(self) -> float:
+        """Return how many contents a second left on this way lately, over all connections."""
+        since = self._sending_since
+        elapsed = max(self._shift.clock() - since, 1.0) if since is not None else 1.0
+        used = pacing.used_slots(self.way, self._time.now(), self._mailer.max_connections)
+        return max(self._sent, 1) / elapsed * max(used, 1)
+
+    def _metered(self, limits: Sequence[pacing.Limit]) -> pacing.Meter:
+        return pacing.Meter(limits, lambda: self._time.now().timestamp())
+
+    def _abandon(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
+        """Leave the mail that was under way to the sweep: an error of our own counts against it,
+        and what may have left without an outcome on record is never given back as unsent.
+        """
+        job = jobs.popleft()
+        ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
+        """Get a session for the first job; without one, it alone has failed."""
+        try:
+            known = self.way.hosts()
+        except SMTPError as unresolved:
+            self._rest(lease, jobs, (unresolved,))
+            return None
+        if not self._may_connect(lease, known):
+            return None
+        hosts = pacing.hosts_to_try(self.way, known, lease.now())
+        self._minder.begin(known)
+        self._opened = True
+        opening = open_session(
+            self._mailer,
+            hosts.options,
+            _Opening(lambda: self._keep_alive(lease), lease),
+            tls_optional=lambda: _tls_optional(jobs[0], self.way),
+        )
+        self._session = session = opening.session
+        for error in opening.failures:
+            pacing.book_host_failure(self.way, known, error, lease.now())
+        if session is None:
+            self._rest(lease, jobs, opening.failures)
+            return None
+        if session.host in hosts.probing:
+            pacing.book_host_success(self.way, session.host)
+        if session.transactions == 0 and (self.way.domain or self._throttled):
+            pacing.book_connection(self.way, made=True)
+        self._note(lease, jobs, opening.failures)
+        return session
+
+    def _may_connect(self, lease: Lease, hosts: Sequence[Options]) -> bool:
+        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile.
+
+        Returns False when somebody else has it, or the provider takes fewer connections: there
+        may be none then.
+        """
+        if lease.runs_low():
+            ledger.renew(lease)
+        if self._slot is not None and not may_connect(self._slot.number, self.way, hosts):
+            self._closed = True
+            return False
+        longest = sum(options.timeout for options in hosts)
+        return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
+
+    def _rest(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
+        """Book a failed session on the message it was opened for; the others rest."""
+        *earlier, last = failures
+        self._note(lease, jobs, earlier)
+        until = self._book_failure(last, lease)
+        job = jobs.popleft()
+        self._settle(lease, book_failure(job, last, self._mailer, lease.now(), until))
+        if jobs and (until is None or until > lease.now()):
+            ledger.rest(lease, rows_of_jobs(jobs), until)
+            jobs.clear()
+        self._closed = True
+
+    def _rest_untouched(self, lease: Lease, jobs: deque[Job], failure: SMTPError) -> None:
+        """Rest the way with all its mail: session upon session ends, and nothing is taken."""
+        until = pacing.book_failure(self.way, failure, lease.now())
+        ledger.rest(lease, rows_of_jobs(jobs), until)
+        jobs.clear()
+        self._closed = True
+
+    def _book_failure(self, error: SMTPError, lease: Lease) -> datetime | None:
+        """Book a session that could not be had, and return until when the mail rests.
+
+        One connection too many is no reason for the others to end: there are fewer from now on.
+        """
+        now = lease.now()
+        if error.action == "slow":
+            pacing.book_connection(self.way, made=False)
+            if pacing.used_slots(self.way, now, self._mailer.max_connections) > 1:
+                return now
+        elif self.way.domain:
+            pacing.book_connection(self.way, made=False)
+        return pacing.book_failure(self.way, error, now)
+
+    def _note(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
+        """Book hosts that failed on the message that they were tried for."""
+        for error in failures:
+            job = jobs.popleft()
+            ledger.note(lease, book_failure(job, error, self._mailer, lease.now(), None))
+            jobs.appendleft(job.tried_once_more())
+
+    def _settle(self, lease: Lease, bookings: Sequence[Booking]) -> None:
+        """Write outcomes; while the database is away for a moment, nothing is sent."""
+        for attempt in range(1, _SETTLE_TRIES + 1):
+            try:
+                self.booked += ledger.settle(lease, bookings)
+            except DatabaseError:
+                connection = connections[ledger.database()]
+                if connection.in_atomic_block or attempt == _SETTLE_TRIES:
+                    raise
+                connection.close()
+                time.sleep(0.1 * 2**attempt)
+            else:
+                return
+
+    def _keep_alive(self, lease: Lease) -> None:
+        """Renew what this drain holds while it waits: its lease and its slot."""
+        ledger.renew(lease)
+        self._keep_slot(lease)
+
+    def _keep_slot(self, lease: Lease) -> None:
+        slot = self._slot
+        left = pacing.SLOT_LEASE * 2 / 3
+        if slot is not None and (slot.expires - lease.now()).total_seconds() < left:
+            self._renew_slot(lease, pacing.SLOT_LEASE)
+
+    def _renew_slot(self, lease: Lease, seconds: float) -> bool:
+        """Renew the slot; a drain that has lost it takes no new work."""
+        if self._slot is not None and pacing.renew_slot(self._slot, lease.now(), seconds):
+            return True
+        logger.warning("The connection slot of %s was lost.", self.way)
+        self._slot, self._closed = None, True
+        return False
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _drop_session(self, *, keep: bool = True) -> bool:
+        """Give the session back to the pool; return whether it stays open there."""
+        session, self._session = self._session, None
+        limits = limits_of(self._mailer, keep=keep)
+        return session is not None and default_pool.release(session, limits)
+
+    def _end(self) -> None:
+        """Leave the session to the pool's reaper, and the slot to the session."""
+        self._meter.close()
+        slot, self._slot = self._slot, None
+        now = self._time.now()
+        if slot is not None and slot.rested and not self._opened:
+            # Nothing was to do, and the session that the slot stands for is idle still.
+            pacing.rest_slot(slot, now, self._mailer.idle_timeout)
+            return
+        # The last slot is left to whoever comes next: in another process it would wait for this
+        # session to end.
+        keep = slot is not None and pacing.has_free_slot(self.way, now)
+        idle = self._drop_session(keep=keep)
+        if slot is None:
+            return
+        if idle:
+            pacing.rest_slot(slot, now, self._mailer.idle_timeout)
+        else:
+            pacing.free_slot(slot, now)
+
+
+def _tls_optional(job: Job, way: Way) -> bool:
+    """Say whether the message of ``job`` is to go even where TLS cannot be verified."""
+    content = ledger.contents(job.rows).get(job.message)
+    return content is not None and job.envelope(content, way.mailer).tls_optional
+
+
+class _Opening:
+    """The caller's say while a session is opened: what is held is kept."""
+
+    def __init__(self, keep_alive: Callable[[], None], lease: Lease) -> None:
+        self.interval = min(10.0, lease.seconds / 3)
+        self._keep_alive = keep_alive
+
+    def may_send(self, envelope: object) -> bool:
+        """No content leaves while a session is opened."""
+        return False
+
+    def waiting(self, elapsed: float) -> None:
+        """Renew the lease and the slot."""
+        self._keep_alive()

@@ -1,0 +1,234 @@
+"""The bytes of ``"now"`` mode: one mail to its servers, and what they say booked on commit."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from django.db import connections, transaction
+
+from django_smtpx import ledger, pacing
+from django_smtpx.delivery.jobs import HOLDING, MAX_RECIPIENTS
+from django_smtpx.delivery.sessions import limits_of, open_session
+from django_smtpx.mailer import Way
+from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.pool import default_pool
+from django_smtpx.smtp.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from django_smtpx.config import Mailer
+    from django_smtpx.smtp import Envelope, Outcome, Result
+
+_SENDERS_SHARE = 1.0
+"""Contents a second that a mailer of ``"now"`` mode is taken to send, where one must be named."""
+
+
+class LeaseWatch(Watch, Protocol):
+    """A watch that remembers whether it has kept content back."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the rows were no longer ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came of one mail: an outcome for each transaction, until a session could not be had.
+
+    ``failures`` are those of the sessions, in order; the last one is about
+    every recipient without an outcome. A recipient that was put off because
+    there were too many has another outcome behind.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    failures: tuple[SMTPError, ...] = ()
+
+    @property
+    def results(self) -> list[Result]:
+        """Every result, in order."""
+        return [result for outcome in self.outcomes for result in outcome.results]
+
+    @property
+    def error(self) -> SMTPError | None:
+        """The error to raise: the first one, when not one recipient was sent."""
+        if any(result.outcome == "sent" for result in self.results):
+            return None
+        if self.outcomes:
+            return self.outcomes[0].error
+        return self.failures[0]
+
+    def __add__(self, other: Exchange) -> Exchange:
+        return Exchange(self.outcomes + other.outcomes, self.failures + other.failures)
+
+
+def in_transaction() -> bool:
+    """Say whether the caller has a transaction open: nothing is written then while bytes move."""
+    return connections[ledger.database()].in_atomic_block
+
+
+def exchange(
+    mailer: Mailer,
+    envelope: Envelope,
+    *,
+    at: datetime,
+    from_header: str = "",
+    watch: LeaseWatch | None = None,
+) -> Exchange:
+    """Move the bytes; this writes nothing but, on commit, the state of the mailer's ways."""
+    whole = Exchange()
+    for way, recipients in _ways(mailer, envelope.recipients):
+        whole += _along(way, envelope.to(recipients), from_header, at, watch)
+    return whole
+
+
+def split_off(outcome: Outcome) -> tuple[str, ...]:
+    """Return whom the server put off because there were too many, where it took note of others."""
+    rest = tuple(result.recipient for result in outcome.results if result.action == "split")
+    return rest if len(rest) < len(outcome.results) else ()
+
+
+def _ways(mailer: Mailer, recipients: Sequence[str]) -> list[tuple[Way, tuple[str, ...]]]:
+    if mailer.transport == "smtp":
+        return [(Way(mailer), tuple(recipients))]
+    by_domain: dict[str, list[str]] = {}
+    for recipient in recipients:
+        by_domain.setdefault(recipient.rpartition("@")[2].lower(), []).append(recipient)
+    return [(Way(mailer, domain), tuple(some)) for domain, some in by_domain.items()]
+
+
+def _along(
+    way: Way, envelope: Envelope, from_header: str, at: datetime, watch: LeaseWatch | None
+) -> Exchange:
+    gate = pacing.gate(way, at) if way.name else pacing.Gate(True)
+    if not gate.is_open:
+        return Exchange(failures=(pacing.closed_error(way, gate),))
+    held = _held_sender(way, envelope, from_header, at) if way.name else None
+    if held is not None:
+        return Exchange(failures=(held,))
+    whole = Exchange()
+    recipients = envelope.recipients
+    parts = deque(
+        tuple(recipients[first : first + MAX_RECIPIENTS])
+        for first in range(0, len(recipients), MAX_RECIPIENTS)
+    )
+    with _counted(way, at):
+        while parts:
+            part = parts.popleft()
+            step = _transact(way, envelope.to(part), watch)
+            whole += step
+            if not step.outcomes:
+                break
+            last = step.outcomes[-1]
+            for rest in (part[len(last.results) :], split_off(last)):
+                if rest:
+                    parts.appendleft(rest)
+    if way.name and (watch is None or not watch.lost):
+        said = _Said(envelope.sender, from_header, whole)
+        _on_commit(partial(_book, way, said, gate, at))
+    return whole
+
+
+def _held_sender(way: Way, envelope: Envelope, from_header: str, at: datetime) -> SMTPError | None:
+    """Return what is raised, unsent, for a sender that this mailer's server has refused."""
+    keys = {pacing.envelope_key(envelope.sender), pacing.header_key(from_header)}
+    senders = pacing.survey(way, at).senders
+    for key in keys & senders.keys():
+        until = senders[key].until
+        if until is None or until > at:
+            return pacing.held_sender_error(way, key)
+    return None
+
+
+@contextmanager
+def _counted(way: Way, at: datetime) -> Iterator[None]:
+    """Count the connection among the way's; a slot is taken if there is one, not waited for.
+
+    Inside the caller's transaction nothing may be written yet.
+    """
+    if not way.name or in_transaction():
+        yield
+        return
+    slot = pacing.take_slot(way, at, way.mailer.max_connections)
+    try:
+        yield
+    finally:
+        if slot is not None:
+            pacing.rest_slot(slot, ledger.now(), way.mailer.idle_timeout)
+
+
+def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchange:
+    """Send one envelope, to the first of its recipients where the server takes only so many.
+
+    A session that was dropped while idle costs one fresh connection.
+    """
+    failures: list[SMTPError] = []
+    mailer = way.mailer
+    try:
+        hosts = way.hosts()
+    except SMTPError as error:
+        return Exchange(failures=(error,))
+    while True:
+        opening = open_session(mailer, hosts, watch, tls_optional=lambda: envelope.tls_optional)
+        failures += opening.failures
+        session = opening.session
+        if session is None:
+            return Exchange(failures=tuple(failures))
+        reused = session.transactions > 0
+        try:
+            first = session.split(envelope.recipients)[0]
+            part = envelope.to(envelope.recipients[: len(first)])
+            outcomes = tuple(session.transact([part], watch))
+        finally:
+            default_pool.release(session, limits_of(mailer))
+        if outcomes:
+            return Exchange(outcomes, tuple(failures))
+        if not reused or (watch is not None and watch.lost):
+            assert session.failure is not None
+            return Exchange(failures=(*failures, session.failure))
+
+
+class _Said(NamedTuple):
+    """What a way's servers said to a mail, and whose mail it was."""
+
+    sender: str
+    from_header: str
+    whole: Exchange
+
+
+def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
+    """Book on the way what its session said, once the caller's transaction is through."""
+    whole = said.whole
+    if way.mailer.rate is not None and whole.outcomes:
+        pacing.count(way, len(whole.outcomes), at)
+    about_way = [result.error for result in whole.results if _is_about_way(result)]
+    failures = [error for error in about_way if error] or (
+        [] if whole.results else list(whole.failures)
+    )
+    if failures:
+        pacing.book_failure(way, failures[-1], at)
+    elif gate.probing:
+        pacing.book_success(way, at)
+    for result in whole.results:
+        if result.error is not None and result.action == "slow":
+            pacing.book_slow(way, result.error, _SENDERS_SHARE, at)
+        elif result.error is not None and _is_about_sender(result):
+            key = pacing.key_of(result.phase, said.sender, said.from_header)
+            pacing.hold_sender(way, key, result.error, at)
+
+
+def _is_about_way(result: Result) -> bool:
+    return result.action == "pause" or (result.action == "hold" and result.category in HOLDING)
+
+
+def _is_about_sender(result: Result) -> bool:
+    return result.action == "hold" and result.category == "sender_rejected"
+
+
+def _on_commit(work: Callable[[], object]) -> None:
+    transaction.on_commit(work, using=ledger.database(), robust=True)

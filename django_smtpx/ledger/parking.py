@@ -1,0 +1,96 @@
+"""Rows that rest with what they wait for: no attempt, no step, and no age meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Case, DateTimeField, Q, QuerySet, Value, When
+from django.db.models.functions import Mod
+from django.db.models.lookups import Exact
+
+from django_smtpx.ledger.claiming import WAITING, give_back
+from django_smtpx.ledger.rows import database, update_some
+from django_smtpx.models import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django_smtpx.ledger.clock import Lease
+    from django_smtpx.ledger.rows import Row
+
+Status = Delivery.Status
+Lane = Delivery.Lane
+
+_BATCH = 1000
+_FIRST = 20
+_WAVES = 16
+_SPREAD = 0.1
+_WIDEST_SPREAD = timedelta(seconds=60)
+
+
+def park(
+    mailer: str, until: datetime | None, at: datetime, *, destination: str | None = None
+) -> int:
+    """Rest all that is ready for ``mailer`` until then (None: until somebody resumes it).
+
+    The first few come back in time for the probe, the others in waves over a
+    tenth of their rest, of up to a minute: not all are there at once.
+    """
+    ready = Delivery.objects.using(database()).filter(
+        _to(destination), mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
+    )
+    values = {"lane": Lane.IDLE, "parked_at": at}
+    first = update_some(ready, _FIRST, next_attempt_at=until, **values)
+    if first < _FIRST:
+        return first
+    return first + _update_all(ready, next_attempt_at=_in_waves(until, at), **values)
+
+
+def unpark(mailer: str, at: datetime, *, destination: str | None = None) -> int:
+    """Make everything that rests behind ``mailer`` due now: its pause is over."""
+    resting = Delivery.objects.using(database()).filter(
+        _to(destination),
+        mailer=mailer,
+        lane=Lane.IDLE,
+        status__in=WAITING,
+        parked_at__isnull=False,
+    )
+    due = Q(next_attempt_at=None) | Q(next_attempt_at__gt=at)
+    return _update_all(resting.filter(due), next_attempt_at=at)
+
+
+def rest(lease: Lease, rows: Sequence[Row], until: datetime | None) -> int:
+    """Give back claimed rows whose content has not left, to rest until then, and count them."""
+    at = lease.now()
+    count = give_back(lease, rows[:_FIRST], next_attempt_at=until, parked_at=at)
+    if rows[_FIRST:]:
+        waves = _in_waves(until, at)
+        count += give_back(lease, rows[_FIRST:], next_attempt_at=waves, parked_at=at)
+    return count
+
+
+def _in_waves(until: datetime | None, at: datetime) -> Any:
+    """Return when rows that rest until then come due: some at once, the others soon after."""
+    spread = min((until - at) * _SPREAD, _WIDEST_SPREAD) if until else timedelta(0)
+    if until is None or spread <= timedelta(0):
+        return until
+    field = DateTimeField()
+    waves = (Value(until + spread * wave / _WAVES, field) for wave in range(1, _WAVES))
+    return Case(
+        *(When(Exact(Mod("pk", _WAVES), wave), then=due) for wave, due in enumerate(waves, 1)),
+        default=Value(until, field),
+        output_field=field,
+    )
+
+
+def _to(destination: str | None) -> Q:
+    return Q() if destination is None else Q(destination=destination)
+
+
+def _update_all(rows: QuerySet[Delivery], **values: Any) -> int:
+    total = 0
+    while count := update_some(rows, _BATCH, **values):
+        total += count
+    return total

@@ -1,0 +1,93 @@
+"""The live state of ways: what rests and until when, how fast, and over how many connections.
+
+A *way* is a mailer, or one destination of it. What fails is booked on the clock
+that it is about: ``gates`` on the way, ``hosts`` on one host of several,
+``holds`` on a sender, ``credentials`` on a password. ``slots`` are the
+connections of all workers, ``meter`` counts contents against a rate, ``slow``
+and ``worth`` keep what servers have let us know. All of it is rows in the
+outbox's database, written by compare-and-swap: no other service is needed.
+"""
+
+from django_smtpx.pacing.credentials import credential_mac
+from django_smtpx.pacing.gates import (
+    Gate,
+    book_failure,
+    book_success,
+    closed_error,
+    gate,
+    reopen_changed,
+)
+from django_smtpx.pacing.holds import (
+    Resting,
+    Survey,
+    book_sender_success,
+    envelope_key,
+    header_key,
+    held_sender_error,
+    hold_sender,
+    key_of,
+    resume_senders,
+    survey,
+    take_sender_probe,
+    while_probed,
+)
+from django_smtpx.pacing.hosts import Hosts, book_host_failure, book_host_success, hosts_to_try
+from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
+from django_smtpx.pacing.slots import (
+    SLOT_LEASE,
+    HeldSlot,
+    forget_resting,
+    free_dead_slots,
+    free_slot,
+    renew_slot,
+    rest_slot,
+    take_slot,
+    used_slots,
+)
+from django_smtpx.pacing.slow import book_slow
+from django_smtpx.pacing.worth import book_connection, connections, has_free_slot
+
+__all__ = [
+    "PATIENCE",
+    "SLOT_LEASE",
+    "Gate",
+    "HeldSlot",
+    "Hosts",
+    "Limit",
+    "Meter",
+    "Resting",
+    "Survey",
+    "book_connection",
+    "book_failure",
+    "book_host_failure",
+    "book_host_success",
+    "book_sender_success",
+    "book_slow",
+    "book_success",
+    "closed_error",
+    "connections",
+    "count",
+    "credential_mac",
+    "envelope_key",
+    "forget_resting",
+    "free_dead_slots",
+    "free_slot",
+    "gate",
+    "has_free_slot",
+    "header_key",
+    "held_sender_error",
+    "hold_sender",
+    "hosts_to_try",
+    "key_of",
+    "limits_on",
+    "opens_at",
+    "renew_slot",
+    "reopen_changed",
+    "rest_slot",
+    "resume_senders",
+    "survey",
+    "take_sender_probe",
+    "take_slot",
+    "used_slots",
+    "while_probed",
+]

@@ -1,0 +1,69 @@
+"""Refused credentials, by a keyed fingerprint, each with its own next probe.
+
+Apart from the route's state: in a rolling deploy workers with the old password
+and workers with the new one are at work at once. Neither walks through the
+other's door, and the old one is not tried again and again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.crypto import salted_hmac
+
+from django_smtpx import ledger
+from django_smtpx.models import RefusedCredential
+from django_smtpx.pacing.routes import PROBES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from django_smtpx.mailer import Mailer
+
+
+def credential_mac(mailer: Mailer) -> str:
+    """Return a keyed fingerprint of the mailer's credential, which tells two apart and no more."""
+    parts = []
+    for options in mailer.hosts:
+        credential = options.credential
+        if credential is not None:
+            source = getattr(credential.token, "path", "")
+            parts += [credential.username, credential.password, source]
+    value = "\0".join(parts)
+    return salted_hmac("django_smtpx.credential", value, algorithm="sha256").hexdigest()
+
+
+def refusal(mailer: Mailer) -> RefusedCredential | None:
+    """Return what is on record of the mailer's credential, if it was refused."""
+    return _of(mailer).first()
+
+
+def refuse(mailer: Mailer, at: datetime) -> datetime:
+    """Note that the mailer's credential was refused, and return its next probe.
+
+    After 15 minutes, then hourly. Two workers that were refused together count as one.
+    """
+    known, _ = _of(mailer).get_or_create(
+        mailer=mailer.name,
+        mac=credential_mac(mailer),
+        defaults={"refused_at": at, "next_probe_at": at},
+    )
+    if known.next_probe_at > at:
+        return known.next_probe_at
+    until = at + PROBES[min(known.refusals, len(PROBES) - 1)]
+    _of(mailer).filter(refusals=known.refusals).update(
+        refusals=known.refusals + 1, refused_at=at, next_probe_at=until
+    )
+    return until
+
+
+def forgive(mailer: Mailer) -> None:
+    """Forget that the mailer's credential was ever refused: it has just worked."""
+    _of(mailer).delete()
+
+
+def _of(mailer: Mailer) -> QuerySet[RefusedCredential]:
+    rows = RefusedCredential.objects.using(ledger.database())
+    return rows.filter(mailer=mailer.name, mac=credential_mac(mailer))

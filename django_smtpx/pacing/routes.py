@@ -1,0 +1,167 @@
+"""Routes by their key: what each row is about, and how it rests and opens."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+
+from django_smtpx import ledger
+from django_smtpx.models import Category, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from django_smtpx.smtp import SMTPError
+
+State = Route.State
+
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 30, 60))
+"""How long a route rests after its first, second, … failure in a row; the last one repeats."""
+
+PROBES = (timedelta(minutes=15), timedelta(hours=1))
+"""After how long what is held is probed; the last one repeats."""
+
+HOLDS = (Category.AUTH_FAILED, Category.AUTH_REQUIRED, Category.QUOTA_EXHAUSTED)
+"""What holds a mailer rather than pausing it."""
+
+CREDENTIAL = (Category.AUTH_FAILED, Category.AUTH_REQUIRED)
+"""What is about the credential, so that another one is not met by it."""
+
+SOUND: Mapping[str, Any] = MappingProxyType(
+    {
+        "state": State.OPEN,
+        "paused_until": None,
+        "pause_reason": "",
+        "category": "",
+        "consecutive_failures": 0,
+    }
+)
+"""What is on record of a route that nothing is wrong with."""
+
+logger = logging.getLogger("django_smtpx.pacing")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a route is about; what does not apply is ""."""
+
+    mailer: str
+    host: str = ""
+    domain: str = ""
+    sender: str = ""
+
+    def __str__(self) -> str:
+        of = next((part for part in (self.host, self.domain, self.sender) if part), "")
+        return f"{self.mailer!r} ({of})" if of else repr(self.mailer)
+
+
+def all_routes() -> QuerySet[Route]:
+    """Return the rows, in the outbox's database."""
+    return Route.objects.using(ledger.database())
+
+
+def rows(key: Key) -> QuerySet[Route]:
+    """Return the row of ``key``, if there is one."""
+    return all_routes().filter(**asdict(key))
+
+
+def rest(key: Key, error: SMTPError, at: datetime) -> datetime | None:
+    """Rest the route of ``key`` from ``at`` on, and return its next probe.
+
+    Each failure in a row makes it longer. Who comes second while it rests already changes
+    nothing. What a person holds stays held: there is no probe then (None).
+    """
+    route, _ = all_routes().get_or_create(**asdict(key))
+    if route.state == State.HELD and route.paused_until is None:
+        return None
+    if route.state != State.OPEN and route.paused_until is not None and route.paused_until > at:
+        return route.paused_until
+    held = error.category in HOLDS
+    steps = PROBES if held else PAUSES
+    failures = 0 if route.category != error.category and held else route.consecutive_failures
+    until = at + steps[min(failures, len(steps) - 1)]
+    return _close(
+        key, route, error, until, State.HELD if held else State.PAUSED, failures=failures + 1
+    )
+
+
+def hold(key: Key, error: SMTPError, until: datetime | None) -> datetime | None:
+    """Hold the route of ``key`` until its next probe (None: until a person resumes it)."""
+    route, _ = all_routes().get_or_create(**asdict(key))
+    if route.state == State.HELD and route.paused_until in (None, until):
+        return route.paused_until
+    failures = route.consecutive_failures + 1
+    return _close(key, route, error, until, State.HELD, failures=failures)
+
+
+def _close(
+    key: Key,
+    route: Route,
+    error: SMTPError,
+    until: datetime | None,
+    state: str,
+    *,
+    failures: int,
+) -> datetime | None:
+    reason = reason_of(error)
+    # Whoever was faster has said it: by the count, and by the time, which a probe moves.
+    unchanged = rows(key).filter(
+        consecutive_failures=route.consecutive_failures,
+        state=route.state,
+        paused_until=route.paused_until,
+    )
+    closed = unchanged.update(
+        state=state,
+        paused_until=until,
+        pause_reason=reason,
+        category=error.category,
+        consecutive_failures=failures,
+    )
+    if not closed:
+        return rows(key).values_list("paused_until", flat=True).first()
+    level = logging.ERROR if state == State.HELD else logging.WARNING
+    rests = f"rests until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "waits for a person"
+    logger.log(level, "Mailer %s %s: %s", key, rests, reason)
+    return until
+
+
+def reopen(key: Key, **values: object) -> bool:
+    """Open the route of ``key``; False when it was open and sound, or a person holds it."""
+    disturbed = ~Q(state=State.OPEN) | Q(consecutive_failures__gt=0)
+    opened = (
+        resumable(rows(key))
+        .filter(disturbed)
+        .update(
+            state=State.OPEN,
+            paused_until=None,
+            pause_reason="",
+            category="",
+            consecutive_failures=0,
+            **values,
+        )
+    )
+    return bool(opened)
+
+
+def resumable(routes: QuerySet[Route]) -> QuerySet[Route]:
+    """What a person holds (without a time) only a person resumes."""
+    return routes.exclude(state=State.HELD, paused_until=None)
+
+
+def take_probe(key: Key, due: datetime, at: datetime, lasts: timedelta) -> bool:
+    """Say whether the probe that is ``due`` is ours: nobody else's for as long as it may last."""
+    return bool(rows(key).filter(paused_until=due).update(paused_until=at + lasts))
+
+
+def reason_of(error: SMTPError) -> str:
+    """Return phase, code and text of what closed a route."""
+    parts = (error.phase, error.code, error.enhanced_code, error.reply or str(error))
+    return " ".join(str(part) for part in parts if part)
