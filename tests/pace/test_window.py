@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_smtpx.pace import Grant, Rate, Window
@@ -143,6 +144,31 @@ def test_a_clock_that_runs_back_a_little_breaks_nothing(demand):
         grant, window = window.take(at + skew, wanted)
         leaves.append((at + skew, grant.count))
     assert worst(leaves, rate.seconds) <= rate.count
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(RATES).map(Rate.parse), st.integers(2, 8), st.randoms(use_true_random=False))
+def test_many_workers_share_a_rate(rate, workers, random):
+    """Workers that come when they can, late and in batches, and give back what they are too late for,
+    send nearly the rate together and never more.
+    """
+    width = rate.seconds / 50
+    text, leaves = "", []
+    calls = [(NOW + random.random() * width, worker) for worker in range(workers)]
+    while (call := heapq.heappop(calls))[0] < NOW + 6 * rate.seconds:
+        at, worker = call
+        window = Window.load(text, rate)
+        grant, taken = window.take(at, random.randint(1, max(20, rate.count // 20)))
+        again = window.next_at(at)
+        if grant.count:
+            again = at + random.random() * width
+            sent_in_time = again < grant.until
+            unused = 0 if sent_in_time else grant.count
+            text = Window.load(taken.dump(), rate).give_back(grant, unused).dump()
+            leaves += [(again, grant.count)] if sent_in_time else []
+        heapq.heappush(calls, (again + random.random() * width / 10, worker))
+    assert worst(leaves, rate.seconds) <= rate.count
+    assert sum(count for _, count in leaves) >= 0.95 * 6 * rate.count
 
 
 @given(demands(), st.floats(0, 1), st.data())
