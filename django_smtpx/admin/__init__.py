@@ -1,12 +1,20 @@
 """The log in Django's admin: messages, their deliveries with every attempt, and what rests.
 
-Read-only: nothing can be added, changed or deleted here, and no GET writes.
-Who may see messages but not deliveries sees how many there are and where they
-stand, but neither recipients nor attempts. A mail's content is on no page.
+What happened cannot be added, changed or deleted here; who is on the suppression
+list is people's to say. No GET writes. Who may see messages but not deliveries
+sees how many there are and where they stand, but neither recipients nor
+attempts. A mail's content is on no page.
 """
 
 from django_smtpx.admin.deliveries import DeliveryAdmin
 from django_smtpx.admin.messages import MessageAdmin
-from django_smtpx.admin.routes import RouteAdmin
+from django_smtpx.admin.routes import RefusedCredentialAdmin, RouteAdmin
+from django_smtpx.admin.suppressions import SuppressionAdmin
 
-__all__ = ["DeliveryAdmin", "MessageAdmin", "RouteAdmin"]
+__all__ = [
+    "DeliveryAdmin",
+    "MessageAdmin",
+    "RefusedCredentialAdmin",
+    "RouteAdmin",
+    "SuppressionAdmin",
+]

@@ -38,6 +38,7 @@ class Story:
 
     row: Delivery
     next_attempt: str
+    untried: str
     tries: tuple[Try, ...]
 
 
@@ -87,4 +88,4 @@ def _story(
         )
         for attempt in attempts
     )
-    return Story(row, words.next_attempt(row, now), tries)
+    return Story(row, words.next_attempt(row, now), words.untried(row), tries)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import Exists, Min, OuterRef
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.admin import words
@@ -37,6 +38,61 @@ class MailerFilter(admin.SimpleListFilter):
         """Return the rows of the chosen mailer; "" is one, too."""
         name = self.value()
         return queryset if name is None else queryset.filter(mailer=name)
+
+
+class PaceFilter(admin.SimpleListFilter):
+    """By whether a route is slowed down."""
+
+    title = _("pace")
+    parameter_name = "pace"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return what a route's pace can be."""
+        return (("slow", _("slowed down")), ("full", _("not slowed down")))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the routes that go like that."""
+        known = {"slow": False, "full": True}
+        chosen = known.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(slow_limit__isnull=chosen)
+
+
+class SuppressedForFilter(admin.SimpleListFilter):
+    """By what put an address on the suppression list: a verdict, or a person."""
+
+    title = _("category")
+    parameter_name = "category"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return what feeds the list."""
+        fed = (Category.MAILBOX_UNKNOWN, Category.MAILBOX_DISABLED, Category.DOMAIN_UNKNOWN)
+        return [*((category.value, category.label) for category in fed), ("", _("by a person"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the entries of the chosen category; "" is one, too."""
+        category = self.value()
+        return queryset if category is None else queryset.filter(category=category)
+
+
+class ExpiryFilter(admin.SimpleListFilter):
+    """By whether an entry of the suppression list counts still, and for how long."""
+
+    title = _("expiry")
+    parameter_name = "expiry"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return the three that there are."""
+        return (("never", _("never")), ("later", _("still to come")), ("over", _("expired")))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the entries that end like that."""
+        now = timezone.now()
+        chosen: dict[str | None, dict[str, Any]] = {
+            "never": {"expires_at": None},
+            "later": {"expires_at__gt": now},
+            "over": {"expires_at__lte": now},
+        }
+        return queryset.filter(**chosen.get(self.value(), {}))
 
 
 class _DeliveryFilter(admin.SimpleListFilter):

@@ -11,7 +11,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from django_smtpx.config import mailer_errors, mailers
-from django_smtpx.models import Delivery, Route
+from django_smtpx.models import Category, Delivery, Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +40,17 @@ def next_attempt(delivery: Delivery, now: datetime) -> str:
     return _idle(delivery.next_attempt_at, parked=delivery.parked_at is not None, now=now)
 
 
+def untried(delivery: Delivery) -> str:
+    """Say why there is no attempt of a delivery."""
+    if delivery.status == Status.SUPPRESSED:
+        return _("Never tried: the address is on the suppression list.")
+    if delivery.status == Status.CANCELLED:
+        return _("Never tried: it was cancelled.")
+    if delivery.category == Category.EXPIRED:
+        return _("Never tried: it had expired.")
+    return _("Not tried yet.")
+
+
 def _idle(due: datetime | None, *, parked: bool, now: datetime) -> str:
     if due is None:
         return (
@@ -58,9 +69,34 @@ def next_probe(route: Route, now: datetime) -> str:
         return ""
     if route.paused_until is None:
         return _("when it is resumed")
-    if route.paused_until <= now:
-        return _("due now")
-    return soon(route.paused_until, now)
+    return probe(route.paused_until, now)
+
+
+def probe(at: datetime, now: datetime) -> str:
+    """Say when something is tried again that has a time for it."""
+    return _("due now") if at <= now else soon(at, now)
+
+
+def pace(per_second: float | None) -> str:
+    """Say how slowly a route goes, in the unit that makes it a number of at least one."""
+    if per_second is None:
+        return ""
+    units = (
+        (1, _("%(count)s messages a second")),
+        (60, _("%(count)s messages a minute")),
+        (3600, _("%(count)s messages an hour")),
+    )
+    seconds, said = next((unit for unit in units if per_second * unit[0] >= 1), units[-1])
+    return said % {"count": number_format(round(per_second * seconds, 1))}
+
+
+def expiry(at: datetime | None, now: datetime) -> str:
+    """Say until when an entry of the suppression list counts."""
+    if at is None:
+        return _("never")
+    if at <= now:
+        return _("expired (%(time)s)") % {"time": moment(at)}
+    return soon(at, now)
 
 
 def soon(due: datetime, now: datetime) -> str:

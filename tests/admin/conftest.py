@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
-from django_smtpx.models import Delivery, Message, Route
+from django_smtpx.models import Delivery, Message, RefusedCredential, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,5 +55,5 @@ def viewer(staff: Callable[..., Client]) -> Client:
     Content types are known by then, as in a process that has served a page: the first to need one
     would pay a statement more.
     """
-    ContentType.objects.get_for_models(Message, Delivery, Route)
-    return staff("view_message", "view_delivery", "view_route")
+    ContentType.objects.get_for_models(Message, Delivery, Route, RefusedCredential)
+    return staff("view_message", "view_delivery", "view_route", "view_refusedcredential")

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django_smtpx.models import Attempt, Content, Delivery, Message, Route
+from django_smtpx.models import (
+    Attempt,
+    Content,
+    Delivery,
+    Message,
+    RefusedCredential,
+    Route,
+    Suppression,
+)
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SOON = timedelta(minutes=5)
@@ -97,3 +105,25 @@ def route(**values: Any) -> Route:
         "paused_until": NOW + SOON,
     }
     return Route.objects.create(**{**defaults, **values})
+
+
+def refused_credential(**values: Any) -> RefusedCredential:
+    """Store a credential that was refused twice."""
+    defaults: dict[str, Any] = {
+        "mailer": "default",
+        "mac": "f1n9e7p71n7",
+        "refusals": 2,
+        "refused_at": NOW,
+        "next_probe_at": NOW + SOON,
+    }
+    return RefusedCredential.objects.create(**{**defaults, **values})
+
+
+def suppression(address: str = "ann@example.com", **values: Any) -> Suppression:
+    """Store an entry of the suppression list, by default one that a refusal made."""
+    defaults: dict[str, Any] = {
+        "reason": "550 5.1.1 No such user here (mx.example.com)",
+        "category": "mailbox_unknown",
+        "created_at": NOW,
+    }
+    return Suppression.objects.create(address=address, **{**defaults, **values})

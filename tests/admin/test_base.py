@@ -14,11 +14,19 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_smtpx.admin.base import as_uuid
-from django_smtpx.models import Attempt, Content, Delivery, Message, Route
+from django_smtpx.models import (
+    Attempt,
+    Content,
+    Delivery,
+    Message,
+    RefusedCredential,
+    Route,
+    Suppression,
+)
 from tests.admin import rows
 
 pytestmark = pytest.mark.django_db
-NAMES = ("message", "delivery", "route")
+NAMES = ("message", "delivery", "route", "refusedcredential")
 
 
 def address(name, page, *args):
@@ -30,7 +38,12 @@ def address(name, page, *args):
 def keys():
     """Store one row of each kind and return their keys."""
     failed = rows.refused()
-    return {"message": failed.message_id, "delivery": failed.pk, "route": rows.route().pk}
+    return {
+        "message": failed.message_id,
+        "delivery": failed.pk,
+        "route": rows.route().pk,
+        "refusedcredential": rows.refused_credential().pk,
+    }
 
 
 def every_page(keys):
@@ -43,14 +56,14 @@ def every_page(keys):
 
 def state():
     """Return all that could have been changed."""
-    models = (Message, Content, Delivery, Attempt, Route, LogEntry)
+    models = (Message, Content, Delivery, Attempt, Route, RefusedCredential, LogEntry)
     return [list(model.objects.order_by("pk").values()) for model in models]
 
 
 def test_registered():
-    """Messages, deliveries and routes have pages; contents and what only the queue needs have none."""
+    """What people ask about has pages; contents and what only the queue needs have none."""
     ours = {model for model in admin.site._registry if model._meta.app_label == "django_smtpx"}
-    assert ours == {Message, Delivery, Route}
+    assert ours == {Message, Delivery, Route, RefusedCredential, Suppression}
 
 
 def test_checks():

@@ -77,6 +77,50 @@ def test_next_probe(state, until, said):
     assert words.next_probe(Route(state=state, paused_until=until), NOW) == said
 
 
+@pytest.mark.parametrize(
+    ("status", "category", "said"),
+    [
+        ("queued", "", "Not tried yet."),
+        ("sending", "", "Not tried yet."),
+        ("suppressed", "suppressed", "Never tried: the address is on the suppression list."),
+        ("cancelled", "", "Never tried: it was cancelled."),
+        ("failed", "expired", "Never tried: it had expired."),
+    ],
+)
+def test_untried(status, category, said):
+    """What has no attempt says whether there will be one."""
+    assert words.untried(Delivery(status=status, category=category)) == said
+
+
+@pytest.mark.parametrize(
+    ("per_second", "said"),
+    [
+        (None, ""),
+        (14.0, "14.0 messages a second"),
+        (1.0, "1.0 messages a second"),
+        (0.25, "15.0 messages a minute"),
+        (0.01, "36.0 messages an hour"),
+        (0.0001, "0.4 messages an hour"),
+    ],
+)
+def test_pace(per_second, said):
+    """A slow pace is said in a unit that one can picture."""
+    assert words.pace(per_second) == said
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (None, "never"),
+        (NOW, "expired (March 4, 2026, noon)"),
+        (NOW + SOON, "in 5\xa0minutes (March 4, 2026, 12:05 p.m.)"),
+    ],
+)
+def test_expiry(at, said):
+    """An entry says until when it counts."""
+    assert words.expiry(at, NOW) == said
+
+
 def test_mailer(settings):
     """A mailer that cannot be used any more says so."""
     assert words.mailer("default") == "default"
