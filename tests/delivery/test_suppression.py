@@ -1,4 +1,4 @@
-"""The suppression list where mail is delivered in the calling process."""
+"""The suppression list where mail is delivered: in the calling process, and by a worker."""
 
 from __future__ import annotations
 
@@ -192,11 +192,21 @@ def test_who_goes_on_the_list_while_the_bytes_move_was_sent_to():
     assert statuses() == ["sent"]
 
 
-def test_a_worker_feeds_the_list():
-    """Mail that is queued is judged alike."""
+def test_a_worker_feeds_and_obeys_the_list():
+    """Mail that is queued is judged alike, and what was queued before is stopped too."""
     with ScriptedServer(GONE) as server, real_queue(server, suppression=True):
         mail = EmailMessage("S", "B", "from@example.com", ["gone@example.com", "a@example.com"])
         mail.send()
         deliver()
-    assert statuses() == ["failed", "sent"]
-    assert [row.address for row in Suppression.objects.all()] == ["gone@example.com"]
+        assert statuses() == ["failed", "sent"]
+        assert [row.address for row in Suppression.objects.all()] == ["gone@example.com"]
+        mail.send()
+        deliver()
+        assert statuses() == ["failed", "sent", "suppressed", "sent"]
+        sessions = len(server.sessions)
+        EmailMessage("S", "B", "from@example.com", ["gone@example.com"]).send()
+        deliver()
+        assert len(server.sessions) == sessions
+    assert statuses()[4:] == ["suppressed"]
+    assert Message.objects.filter(settled_at=None).count() == 0
+    assert Attempt.objects.count() == 3
