@@ -371,7 +371,8 @@ def _reopen_messages(keys: set[int], using: str) -> None:
     """Let the messages be unsettled again.
 
     Somebody who settles the last other delivery of one at this moment does not
-    see ours: so the message is locked first, as they do, and written after that.
+    see ours; so it is written whatever is there, after whoever was first. They
+    are locked in the order in which others lock them.
     """
     messages = Message.objects.using(using).filter(pk__in=keys)
     if connections[using].features.has_select_for_update:

@@ -103,7 +103,7 @@ class SteeringCommand(BaseCommand):
             self.stdout.write(line)
         if len(ordered) > MOST_ROWS:
             rest = number_format(len(ordered) - MOST_ROWS)
-            self.stdout.write(_("… and %(count)s lines more.") % {"count": rest})
+            self.stdout.write(_("… and %(count)s more.") % {"count": rest})
 
 
 _DO = {
