@@ -128,9 +128,11 @@ def add(address: str, reason: str = "", *, expires_at: datetime | None = None) -
     row = Suppression(address=key, reason=storable(reason), created_at=at, expires_at=expires_at)
 
     def write() -> Suppression:
-        _insert([row], at, using)
         mine = _rows(using).filter(digest=digest_of(key))
-        mine.update(reason=row.reason, expires_at=expires_at)
+        _insert([row], at, using)
+        while not mine.update(reason=row.reason, expires_at=expires_at):
+            # Somebody took the address off the list between the two.
+            _insert([row], at, using)
         return mine.get()
 
     return atomically(write, using)

@@ -286,6 +286,21 @@ def test_adding_again_gives_the_new_reason_and_keeps_the_evidence():
     assert Suppression.objects.count() == 1
 
 
+def test_adding_what_another_takes_off_meanwhile(monkeypatch):
+    """Whoever removes the old entry at that moment, the address is on the list afterwards."""
+    suppressing.add("a@example.com", "before")
+    insert = suppressing._insert
+
+    def late(rows, at, using):
+        insert(rows, at, using)
+        monkeypatch.setattr(suppressing, "_insert", insert)
+        suppressing.remove("a@example.com")
+
+    monkeypatch.setattr(suppressing, "_insert", late)
+    assert suppressing.add("a@example.com", "after").reason == "after"
+    assert listed() == ["a@example.com"]
+
+
 @pytest.mark.parametrize("bad", ["", "a@", "@b", "a b@c", "a@b, c@d", "a@b\r\nc"])
 def test_no_address_is_refused(bad):
     """Only one valid address goes on the list."""
