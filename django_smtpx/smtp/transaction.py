@@ -178,6 +178,9 @@ class Transaction:
             )
             early = self.failure is not None and self.failure.content_sent == "partial"
             error.content_sent = "partial" if early else "all"
+            if error.action == "suppress" and self.accepted > 1:
+                # Nobody can say which of the recipients it is about.
+                error.action = "fail"
         elif self.data_reply is not None and self.data_reply.severity > 3:
             error = self._refused("data", "DATA", self.data_reply, facts, disconnected=disconnected)
         elif self.failure is not None:

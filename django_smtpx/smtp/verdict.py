@@ -117,6 +117,8 @@ _Row: TypeAlias = "tuple[Rule, re.Pattern[str] | None, re.Pattern[str] | None]"
 _AT_START = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", re.ASCII)
 _WITHIN = re.compile(r"(?:#|[(\[])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])", re.ASCII)
 _SPACE = re.compile(r"\s+")
+_LOOKED_AT = 2_000
+"""Characters of a text that are judged: no server says more to the point."""
 _OWN_TABLES = 16
 
 
@@ -175,7 +177,7 @@ def _enhanced_code(reply: Reply) -> str:
 
 def _plain_text(reply: Reply, code: str, enhanced: str) -> str:
     """Return the lines joined by a space, without the codes that are repeated in them."""
-    text = reply.text
+    text = reply.text[:_LOOKED_AT]
     if code in text:
         repeated = rf"(?<![\w.]){code}[- ](?:{re.escape(enhanced)}(?![0-9.]))?"
         text = re.sub(repeated if enhanced else rf"(?<![\w.]){code}[- ]", "", text)

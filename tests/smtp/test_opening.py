@@ -54,7 +54,7 @@ def test_plain(split):
     [
         (b"554 go away\r\n", ReplyError, 554, "other_permanent", "next_host"),
         (b"450 later\r\n", ReplyError, 450, "server_busy", "next_host"),
-        (b"421 busy\r\n", ServiceUnavailable, 421, "server_busy", "pause"),
+        (b"421 busy\r\n", ServiceUnavailable, 421, "server_busy", "next_host"),
         (b"354 what\r\n", ProtocolError, 354, "protocol_error", "next_host"),
         (b"hello\r\n", ProtocolError, None, "protocol_error", "next_host"),
         (b"220-a\r\n250 b\r\n", ProtocolError, None, "protocol_error", "next_host"),

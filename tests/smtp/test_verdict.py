@@ -9,7 +9,8 @@ CASES = """
 mail 250 2.1.0 ok | ok none
 data 354 go on | ok none
 rcpt 550 5.1.1 no such user | mailbox_unknown suppress
-rcpt 550 no such user | mailbox_unknown fail
+rcpt 550 no such user | mailbox_unknown suppress
+rcpt 550 no | mailbox_unknown fail
 rcpt 450 4.1.1 later | mailbox_unknown retry
 rcpt 550 5.2.1 disabled | mailbox_disabled suppress
 rcpt 550 5.2.1 The user is receiving mail at a rate that | recipient_rate retry
@@ -19,7 +20,7 @@ rcpt 552 5.1.1 overquota | mailbox_full fail
 rcpt 552 full | mailbox_full fail
 rcpt 452 4.5.3 too many recipients | too_many_recipients split
 rcpt 552 5.5.3 enough | too_many_recipients split
-rcpt 452 Too many recipients received this hour | too_many_recipients split
+rcpt 452 Too many recipients received this hour | rate_limited slow
 rcpt 452 4.3.1 Insufficient system storage | server_busy next_host
 rcpt 452 no room | server_busy retry
 rcpt 451 4.7.1 Greylisted for 5 minutes | greylisted retry
@@ -46,7 +47,7 @@ mail 421 4.3.2 shutting down | server_busy next_host
 mail 421 bye | server_busy retry
 mail 421 4.4.2 timeout exceeded | disconnected reconnect
 eod 550 5.7.1 no | policy fail
-eod 550 5.7.26 unauthenticated | sender_auth fail
+eod 550 5.7.26 no | sender_auth fail
 eod 421 4.7.28 unusual rate | rate_limited slow
 eod 554 5.4.6 hops | loop fail
 eod 554 5.6.0 bad MIME | content_rejected fail
@@ -55,7 +56,7 @@ eod 451 4.3.0 later | server_busy retry
 data 554 no valid recipients | other_permanent fail
 greeting 554 go away | other_permanent next_host
 greeting 450 later | server_busy next_host
-greeting 421 too busy | server_busy pause
+greeting 421 too busy | server_busy next_host
 greeting 421 4.7.0 Error: too many connections from x | rate_limited slow
 ehlo 550 who | other_permanent next_host
 starttls 454 TLS currently unavailable | tls_error reconnect

@@ -58,8 +58,9 @@ def _code(
     )
 
 
-# The login and TLS, whatever is said of them.
-LOGIN: tuple[Rule, ...] = (
+# The order of commands, the login and TLS, whatever is said of them.
+FIRST: tuple[Rule, ...] = (
+    _code("503", MESSAGE, "503", "protocol_error reconnect"),
     _code("starttls-421", "starttls", "421", "server_busy pause", "RFC 5321 section 3.8"),
     _code("starttls-4yz", "starttls", "4", "tls_error reconnect", "RFC 3207 section 4"),
     _code("starttls-5yz", "starttls", "5", "tls_error reconnect", "RFC 3207 section 4"),
@@ -67,7 +68,7 @@ LOGIN: tuple[Rule, ...] = (
     _code("auth-4yz", "auth", "4", "auth_failed pause", _RFC4954),
     _code("auth-5yz", "auth", "5", "auth_failed hold", _RFC4954),
     _code("530", MESSAGE, "530", "auth_required hold", _RFC4954, relay=True),
-    _code("530-mx", MESSAGE, "530", "policy fail", _RFC4954, relay=False),
+    _code("530-mx", MESSAGE, "530", "relay_denied fail", _RFC4954, relay=False),
 )
 
 ENHANCED: tuple[Rule, ...] = (
@@ -76,6 +77,7 @@ ENHANCED: tuple[Rule, ...] = (
         _RECIPIENT, "5.1.10", "domain_unknown fail", "RFC 7505", code="556", name="556-5.1.10"
     ),
     _enhanced(_RECIPIENT, "5.1.10", "mailbox_unknown suppress"),
+    _enhanced("mail", "5.1", "sender_rejected hold", name="mail-5.1"),
     _enhanced(_RECIPIENT, "5.1.0", "mailbox_unknown fail"),
     _enhanced("rcpt", "5.1.1", "mailbox_full fail", code="552", name="552-5.1.1"),
     _enhanced(_RECIPIENT, "5.1.1", "mailbox_unknown suppress"),
@@ -99,7 +101,9 @@ ENHANCED: tuple[Rule, ...] = (
     _enhanced(MESSAGE, "5.3.4", "too_large fail"),
     _enhanced(MESSAGE, "4.3.1", "server_busy next_host"),
     _enhanced("", "4.3.2", "server_busy next_host"),
+    _enhanced(MESSAGE, "4.3.5", "other_temporary retry"),
     _enhanced(MESSAGE, "4.3", "server_busy retry"),
+    _enhanced(MESSAGE, "5.3", "other_permanent fail"),
     # Network and routing status (3.5).
     _enhanced(_RECIPIENT, "5.4.4", "domain_unknown fail"),
     _enhanced(_RECIPIENT, "5.4.6", "loop fail"),
@@ -108,6 +112,10 @@ ENHANCED: tuple[Rule, ...] = (
     # Mail delivery protocol status (3.6).
     _enhanced("rcpt", "5.5.3", "too_many_recipients split", "RFC 5321 section 4.5.3.1.10"),
     _enhanced("rcpt", "4.5.3", "too_many_recipients split", "RFC 5321 section 4.5.3.1.10"),
+    _enhanced("rcpt", "5.5.4", "address_invalid fail"),
+    _enhanced(MESSAGE, "5.5.1", "protocol_error hold"),
+    _enhanced(MESSAGE, "5.5.2", "protocol_error hold"),
+    _enhanced(MESSAGE, "5.5.4", "protocol_error hold"),
     # Message content or media status (3.7).
     _enhanced(MESSAGE, "5.6.3", "unsupported fail"),
     _enhanced(MESSAGE, "5.6.7", "unsupported fail", "RFC 6531 section 4.3"),
@@ -129,10 +137,9 @@ ENHANCED: tuple[Rule, ...] = (
 )
 
 CODES: tuple[Rule, ...] = (
-    _code("session-421", SESSION, "421", "server_busy pause", "RFC 5321 section 3.8"),
+    _code("session-421", SESSION, "421", "server_busy next_host", "RFC 5321 section 3.8"),
     _code("session-4yz", SESSION, "4", "server_busy next_host"),
     _code("421", MESSAGE, "421", "server_busy retry", "RFC 5321 section 3.8"),
-    _code("503", MESSAGE, "503", "protocol_error reconnect"),
     _code("rcpt-550", "rcpt", "550", "mailbox_unknown fail"),
     _code("rcpt-551", "rcpt", "551", "mailbox_unknown fail", "RFC 5321 section 3.4"),
     _code("rcpt-501", "rcpt", "501", "address_invalid fail"),
@@ -148,4 +155,4 @@ CODES: tuple[Rule, ...] = (
     _code("5yz", "", "5", "other_permanent next_host", "RFC 5321 section 4.2.1"),
 )
 
-RULES: tuple[Rule, ...] = (*LOGIN, *ENHANCED, *CODES)
+RULES: tuple[Rule, ...] = (*FIRST, *ENHANCED, *CODES)

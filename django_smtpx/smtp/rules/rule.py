@@ -11,6 +11,7 @@ from django_smtpx.smtp.envelope import Phase
 PHASES: tuple[Phase, ...] = get_args(Phase)
 SESSION = "connect greeting ehlo"
 MESSAGE = "mail rcpt data eod"
+RECIPIENT = "rcpt data eod"
 
 _RECIPIENT_CATEGORIES = (
     "mailbox_unknown",
@@ -151,3 +152,45 @@ def _pattern(rule: Rule) -> str:
         except re.error as error:
             return f"{name} {pattern!r} is no regular expression: {error}."
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What rules have in common: whose words they know, and where these are documented.
+
+    Calling it makes a rule: its name, what it says ("category action"), and
+    what the text must be like.
+    """
+
+    provider: str
+    source: str
+    phases: str = f"{SESSION} {MESSAGE}"
+    hosts: str = ""
+
+    def __call__(
+        self,
+        name: str,
+        verdict: str,
+        text: str = "",
+        *,
+        code: str = "",
+        enhanced: str = "",
+        phases: str = "",
+        relay: bool | None = None,
+        source: str = "",
+    ) -> Rule:
+        """Return the rule ``provider-name``."""
+        category, action = verdict.split()
+        return Rule(
+            id=f"{self.provider}-{name}",
+            provider=self.provider,
+            phases=phases or self.phases,
+            code=code,
+            enhanced=enhanced,
+            text=text,
+            hosts=self.hosts,
+            relay=relay,
+            category=category,
+            action=action,
+            source=source or self.source,
+        )

@@ -1,106 +1,246 @@
-"""What the text of a reply says, whoever says it."""
+"""What the text of a reply says, whoever says it: the words of the common servers.
+
+The order is one of scope. What names a means of authentication or a block list
+is about the sender, whatever else it names; then come the login, relaying and
+the pace; then the message; then the recipient. What only tells that something
+is not well is last.
+"""
 
 from __future__ import annotations
 
-from django_smtpx.smtp.rules.rule import MESSAGE, Rule
+from django_smtpx.smtp.rules import phrases
+from django_smtpx.smtp.rules.rule import MESSAGE, RECIPIENT, SESSION, Family, Rule
 
-_RECIPIENT = "rcpt data eod"
+_POSTFIX = "https://www.postfix.org/postconf.5.html"
+_EXIM = "https://www.exim.org/exim-html-current/doc/html/spec_html/"
+_SENDMAIL = "https://www.sendmail.org/~ca/email/doc8.12/cf-README.html"
+_ANYWHERE = f"{SESSION} {MESSAGE}"
+_LOGGED_IN = f"ehlo auth {MESSAGE}"
+
+_text = Family("text", "RFC 5321 section 4.2.1", _ANYWHERE)
 
 
-def _text(
-    name: str,
-    phases: str,
-    code: str,
-    verdict: str,
-    text: str,
-    *,
-    source: str = "",
-    enhanced: str = "",
-    relay: bool | None = None,
-) -> Rule:
-    category, action = verdict.split()
-    return Rule(
-        id=f"text-{name}",
-        phases=phases,
-        code=code,
-        enhanced=enhanced,
-        text=text,
-        category=category,
-        action=action,
-        relay=relay,
-        source=source,
+def _both(
+    name: str, permanent: str, temporary: str, text: str, *, phases: str = "", source: str = ""
+) -> tuple[Rule, Rule]:
+    """Return two rules for the same words: in a 5yz, and in a 4yz."""
+    return (
+        _text(name, permanent, text, code="5", phases=phases, source=source),
+        _text(f"{name}-now", temporary, text, code="4", phases=phases, source=source),
     )
 
 
-RULES: tuple[Rule, ...] = (
-    _text(
-        "starttls",
-        MESSAGE,
-        "53",
-        "tls_error reconnect",
-        r"\bSTARTTLS\b",
-        source="RFC 3207 section 4",
-    ),
-    _text(
-        "too-many-recipients",
-        "rcpt",
-        "4",
-        "too_many_recipients split",
-        r"\btoo many recipients\b",
-        source="RFC 5321 section 4.5.3.1.10",
-    ),
-    _text(
-        "too-many-recipients-552",
-        "rcpt",
-        "552",
-        "too_many_recipients split",
-        r"\btoo many recipients\b",
-        source="RFC 5321 section 4.5.3.1.10",
-    ),
-    _text(
-        "greylisted",
-        _RECIPIENT,
-        "4",
-        "greylisted retry",
-        r"gr[ae]y[- ]?list",
-        source="RFC 6647 section 2",
-    ),
-    _text(
-        "receiving-rate",
-        "rcpt",
-        "",
-        "recipient_rate retry",
-        r"receiving mail (at a rate|too quickly)",
-    ),
-    _text(
-        "connections",
-        "connect greeting ehlo mail",
-        "4",
-        "rate_limited slow",
-        r"\btoo many (concurrent )?connections\b",
-    ),
-    _text(
-        "client-hostname",
-        MESSAGE,
-        "4",
-        "sender_auth pause",
-        r"cannot find your (reverse )?hostname",
-        enhanced="4.7.1",
-    ),
-    _text(
-        "relay-denied",
-        MESSAGE,
-        "5",
-        "relay_denied hold",
-        r"\brelay(ing)? (access )?denied\b",
-        relay=True,
-    ),
-    _text(
-        "relay-denied-mx",
-        MESSAGE,
-        "5",
-        "relay_denied fail",
-        r"\brelay(ing)? (access )?denied\b",
-        relay=False,
-    ),
-)
+def _by_server(
+    name: str, relay: str, mx: str, text: str, *, code: str, phases: str = MESSAGE, source: str = ""
+) -> tuple[Rule, Rule]:
+    """Return two rules for the same words: of a relay, and of a recipient's own server."""
+    return (
+        _text(name, relay, text, code=code, phases=phases, relay=True, source=source),
+        _text(f"{name}-mx", mx, text, code=code, phases=phases, relay=False, source=source),
+    )
+
+
+SENDER: tuple[Rule, ...] = (
+    _text("no-valid-recipients", "other_permanent fail", r"no valid recipients", code="5",
+          phases="data eod", source="RFC 2920 section 3.1"),
+    _text("greylisted", "greylisted retry",
+          r"gr[ae]y[- ]?list|address verification in progress|unverified address"
+          r"|try again (later )?(in|after) \d+|retry (in|after) \d+|\bin \d+ (seconds|minutes)"
+          r"|not yet (authorized|whitelisted|known)|wait \d+|come back in|first (time|contact)"
+          r"|postgrey|new sender", code="4", phases=MESSAGE, source="RFC 6647 section 2"),
+    *_by_server("relaying-denied", "relay_denied hold", "relay_denied fail",
+                r"^(\S+ |<\S+>:? ?(\.\.\. ?)?)?relay(ing)? (access )?denied", code="5",
+                source=_SENDMAIL),
+    *_both("helo", "protocol_error hold", "protocol_error retry", phrases.HELO,
+           source=f"{_POSTFIX}#smtpd_helo_restrictions"),
+    _text("classified-as-spam", "spam fail",
+          r"(classified|detected|identified|considered|flagged|scored|recogni[sz]ed|marked|rejected"
+          r"|regarded|looks? like|appears? to be|tagged) (\w+ ){0,3}(as |for |like )?(a "
+          r"|being )?(possible |likely |potential )?\W?(spam|junk|bulk|unsolicited)"
+          r"|due to spam", code="5",
+          phases="data eod"),
+    _text("synchronization", "protocol_error reconnect",
+          r"synchroni[sz]ation error|pipelining (error|before|not allowed)"
+          r"|protocol synchroni[sz]ation|before (the |my |our )?(greeting|banner)"
+          r"|improper(ly)? (use of )?(smtp |command )?pipelining|talk(ing|ed)? too (soon|early"
+          r"|fast)|pre-?greet",
+          source=f"{_EXIM}ch-main_configuration.html"),
+    _text("bare-line-feed", "protocol_error hold", r"bare (<?LF>?|<?CR>?|line ?feed|newline)",
+          code="5", source=f"{_POSTFIX}#smtpd_forbid_bare_newline"),
+    *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
+           phases=_LOGGED_IN, source="RFC 3207 section 4"),
+    _text("login-rate", "auth_failed hold",
+          r"too many (bad |failed |invalid |unsuccessful )?(login|log ?in|auth\w*|password|logon)",
+          phases="auth"),
+    _text("login-quota", "quota_exhausted hold", phrases.QUOTA, phases="auth"),
+    _text("null-mx-sender", "sender_rejected hold", r"(sender|from).{0,60}null ?MX",
+          source="RFC 7505 section 4.2"),
+    _text("null-mx", "domain_unknown fail",
+          r"null ?MX|(domain|host)\S* (\S+ )?does(n't| not) accept (e?-?mail|any mail)", code="5",
+          phases=RECIPIENT, source="RFC 7505 section 4.1"),
+    *_both("authentication", "sender_auth fail", "sender_auth pause", phrases.AUTHENTICATION,
+           source="RFC 7372 section 3"),
+    _text("recipient-list", "policy fail",
+          r"(black|block|deny)[- ]?listed by (the )?(recipient|user)|in recipient's (black|block)"
+          r"|User in blacklist|(restricted|blocked|rejected) by (the )?(recipient|user)\b|(not on"
+          r"|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe|pass)[- ]?list"
+          r"|not accepting mail (with|from)|does(n't| not) accept (mail|messages) from (you|this"
+          r"|your)|only accept(s|ing) mail from|recipient('s)? preferences", code="5"),
+    _text("url", "spam fail", phrases.URL, code="5", source="RFC 5782 section 4"),
+    *_both("block-list", "reputation fail", "reputation pause", phrases.BLOCK_LIST,
+           source="RFC 5782 section 2.1"),
+)  # fmt: skip
+
+PACE: tuple[Rule, ...] = (
+    *_both("receiving-rate", "recipient_rate retry", "recipient_rate retry",
+           r"receiving (mail|messages|e-?mails?) (at a rate|too (quickly|fast|many))|(recipient"
+           r"|user|mailbox|account)\b[^.;]{0,60}(too many (recent )?messages(?! on| in)"
+           r"|message rate|receiving limit|receives? too|rate limit)|rate (from sender )?to (this "
+           r"|the )?recipient|too many (recent )?messages (to|for) (this|that|the) (user|recipient"
+           r"|mailbox)", phases=RECIPIENT),
+    *_both("connections", "rate_limited slow", "rate_limited slow",
+           r"too many (concurrent |simultaneous |open |parallel |smtp |tcp )*(connection|session"
+           r"|thread)s?|(maximum|max|concurrent|simultaneous)( number of)? (\w+ )?(connections"
+           r"|sessions)|connection (limit|count|concurrency)|(connection|session)s? limit",
+           phases=f"{SESSION} auth {MESSAGE}",
+           source=f"{_POSTFIX}#smtpd_client_connection_count_limit"),
+    *_both("messages-per-session", "rate_limited reconnect", "rate_limited reconnect",
+           r"(too many|max\w*|limit)( number)?( of)? (messages?|mails?|e-?mails?"
+           r"|transactions?) (per|in|for|on|during|within) (this |one |a |the "
+           r"|an? )?(smtp )?(connection|session)|message (threshold|limit) (exceeded"
+           r"|reached) .{0,20}(connection|session)", source=_SENDMAIL),
+    _text("too-many-errors", "rate_limited reconnect",
+          r"too many (\w+ ){0,3}(errors|commands|failures|rejected recipients)"
+          r"|(error|junk command) limit exceeded", source=f"{_POSTFIX}#smtpd_hard_error_limit"),
+    _text("timeout", "disconnected reconnect",
+          r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting|input"
+          r"|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle|expired)"
+          r"|\btimeout\.?$|no (activity|command)", code="4", source="RFC 5321 section 4.5.3.2"),
+    _text("sending-quota", "quota_exhausted hold", phrases.QUOTA, relay=True, phases=MESSAGE),
+    _text("recipients-at-once", "too_many_recipients split",
+          r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))"
+          r"|(maximum|max|limit)( number)?( of)? recipients|recipients? (limit|count)"
+          r"|one recipient (at a time|per)|only one recipient", code="4", phases="rcpt",
+          source="RFC 5321 section 4.5.3.1.10"),
+    _text("recipients-at-once-552", "too_many_recipients split", r"too many (rcpts?|recipients)",
+          code="552", phases="rcpt", source="RFC 5321 section 4.5.3.1.10"),
+    *_both("rate", "rate_limited slow", "rate_limited slow", phrases.RATE,
+           source=f"{_POSTFIX}#smtpd_client_message_rate_limit"),
+    _text("recipients", "too_many_recipients fail",
+          r"too many (rcpts?|recipients)|recipients? limit", code="5", phases=MESSAGE),
+)  # fmt: skip
+
+ACCOUNT: tuple[Rule, ...] = (
+    _text("sender-address-rejected", "sender_rejected hold",
+          r"sender (e-?mail )?address rejected|sender verify|verification failed for <",
+          phases=MESSAGE, source=f"{_POSTFIX}#smtpd_sender_restrictions"),
+    *_by_server("own-account", "auth_failed hold", "policy fail",
+                r"\byour (\w+ )?account\b[^.;]{0,60}(disabled|suspended|blocked|locked|terminated"
+                r"|expired)|account is (not (yet )?active|under review)", code="5"),
+    *_by_server("login-failed", "auth_failed hold", "policy fail",
+                r"\bauth\w* (credentials )?(invalid|fail\w*|unsuccess\w*|rejected|incorrect|error)"
+                r"|invalid (login|credentials|password|user ?name)|incorrect (authentication"
+                r"|password)",
+                code="5", source="RFC 4954 section 6"),
+    *_by_server("login-required", "auth_required hold", "relay_denied fail", phrases.LOGIN,
+                code="5", source="RFC 4954 section 6"),
+    *_by_server("relay-denied", "relay_denied hold", "relay_denied fail", phrases.RELAY, code="5",
+                source=f"{_POSTFIX}#smtpd_relay_restrictions"),
+    *_by_server("relay-denied-now", "relay_denied hold", "relay_denied retry", phrases.RELAY,
+                code="4", source=f"{_POSTFIX}#smtpd_relay_restrictions"),
+    *_both("sender", "sender_rejected hold", "sender_rejected hold", phrases.SENDER, phases=MESSAGE,
+           source=f"{_POSTFIX}#smtpd_sender_restrictions"),
+    _text("sender-domain", "sender_rejected hold", phrases.DOMAIN, phases="mail"),
+)  # fmt: skip
+
+CONTENT: tuple[Rule, ...] = (
+    *_both("loop", "loop fail", "loop retry",
+           r"too many hops|hop count|(mail|routing|forwarding|delivery|message|possible) loop"
+           r"|\bloop(s|ing)?\b|too many 'received'|too many received|exceeded \d+ hops"
+           r"|delivered-to line", phases=MESSAGE,
+           source="RFC 5321 section 6.3"),
+    *_both("spam", "spam fail", "spam retry",
+           r"spam|bulk[. ]advert|recurrent pattern|blocked by our filter"
+           r"|our system has detected that this message is|\bunsolicited|\bjunk\b|\bUBE\b|\bUCE\b"
+           r"|bulk (mail|e-?mail)|junkmail|mass mail",
+           phases=MESSAGE),
+    *_both("mailbox-size", "mailbox_full fail", "mailbox_full retry",
+           r"storage allocation|mail ?box (size|storage|limit|quota)"
+           r"|extended quota", phases=RECIPIENT,
+           source="RFC 5321 section 4.2.3"),
+    *_both("virus", "content_rejected fail", "content_rejected retry",
+           r"\bvirus(es)?\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
+    _text("size", "too_large fail",
+          r"(message|mail|e-?mail|attachment|data|content|body)s?\b[^.;]{0,60}too (large|big|long)"
+          r"|(message|mail|e-?mail|attachment|header)s?( file)? (size|length)s?\b[^.;]{0,40}(exceed"
+          r"|limit|too|over|maximum|larger|greater)|(exceed|over|larger than"
+          r"|maximum)\w*[^.;]{0,40}(message|mail|e-?mail|header) (size|length)|size (limit )?exceed"
+          r"|exceeded mailsize|size (exceeds|violation)|too much mail data|maximum e?-?mail size",
+          code="5", phases=MESSAGE, source="RFC 1870 section 6"),
+    *_both("content", "content_rejected fail", "content_rejected retry",
+           r"malicious|content restriction|(banned|prohibited|illegal|executable|forbidden"
+           r"|dangerous|blocked|unacceptable|disallowed) (content|file|attachment|extension|mime)"
+           r"|attachments?\b.{0,60}(not|block|reject|forbid|prohibit|illegal|type)|(content|header"
+           r"|mime|body|subject)\b[^.;]{0,50}(reject|block|not (allow|accept|permit|compliant)"
+           r"|invalid|malformed|forbid|denied|policy|violat|missing|error)|malformed|(RFC|RFC-"
+           r"|RFC )[25][38]22\b|not RFC|RFC compliant|missing (a )?(valid )?\W?(from|date"
+           r"|message-id|subject|to)\b|(duplicate|multiple|invalid|improper|bad) (\w+ )?header"
+           r"|8-?bit (data|characters?)|line (is )?too long|line (length )?limit|invalid character"
+           r"|MIME", phases="data eod"),
+    _text("unsupported", "unsupported fail",
+          r"SMTPUTF8|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII|REQUIRETLS", code="5",
+          phases=MESSAGE, source="RFC 6531 section 3.5"),
+)  # fmt: skip
+
+RECIPIENTS: tuple[Rule, ...] = (
+    _text("temporarily-unavailable", "other_temporary retry",
+          r"(recipient|account|mailbox|user|address)\b[^.;]{0,60}temporar(il)?y (un|not )available"
+          r"|temporary (lookup|domain|dns|name server|database|ldap|backend) (failure|error)"
+          r"|(lookup|database) (failure|error)|configuration (error|problem)"
+          r"|could not load", code="4",
+          phases=MESSAGE, source="RFC 5321 section 4.2.3"),
+    _text("disk-space", "server_busy next_host", r"insufficient (disk|system) (space|storage)",
+          code="4", phases=RECIPIENT, source="RFC 5321 section 4.2.3"),
+    *_both("mailbox-full", "mailbox_full fail", "mailbox_full retry", phrases.FULL,
+           phases=RECIPIENT, source="RFC 3463 section 3.3"),
+    *_both("mailbox-disabled", "mailbox_disabled suppress", "mailbox_disabled retry",
+           phrases.DISABLED, phases=RECIPIENT, source="RFC 3463 section 3.3"),
+    _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
+          phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
+    _text("address-5.1.3", "address_invalid fail", enhanced="5.1.3", code="5", phases=RECIPIENT,
+          source="RFC 3463 section 3.2"),
+    *_both("domain-unknown", "domain_unknown fail", "domain_unknown retry", phrases.DOMAIN,
+           phases=RECIPIENT, source="RFC 3463 section 3.2"),
+    *_both("address-syntax", "address_invalid fail", "address_invalid fail",
+           r"(bad|invalid|illegal|malformed) (e-?mail |recipient )?(address )?(syntax|format)"
+           r"|syntax error in (address|recipient|mailbox)|address syntax|(malformed|illegal"
+           r"|badly formed) (recipient )?(e-?mail )?address|restricted characters in"
+           r"|not (a valid )?RFC ?5321|address is not valid rfc"
+           r"|need fully-qualified address", phases=RECIPIENT,
+           source="RFC 3463 section 3.2"),
+    *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry", phrases.UNKNOWN,
+           phases=RECIPIENT, source=f"{_POSTFIX}#reject_unlisted_recipient"),
+)  # fmt: skip
+
+LAST: tuple[Rule, ...] = (
+    _text("storage", "server_busy next_host",
+          r"space shortage|insufficient (system |disk |server |queue )?(storage|resources?|space"
+          r"|memory)|(disk|queue|spool|file ?system|mail system) (is )?full|no space left"
+          r"|out of (memory|disk)",
+          code="4", phases=MESSAGE, source="RFC 5321 section 4.2.3"),
+    *_both("policy", "policy fail", "policy retry",
+           r"\bpolicy|\bpolicies|prohibit|administrative(ly)?\b|members?[- ]only|non-member"
+           r"|delivery not authorized|closed mailing list|organi[sz]ational|not (a )?subscribe"
+           r"|(allowed|permitted|authori[sz]ed) to (post|send)|user rules?|\bBATV\b|user reject"
+           r"|protected by|rule imposed|captcha|not pre-?approved|(blocked|rejected|refused"
+           r"|denied) by (the )?(recipient|user|admin|owner|rule)|refuses? to (accept|receive)"
+           r"|not accepting (any )?mail|rejected by organi[sz]ation", phases=MESSAGE),
+    _text("busy", "server_busy retry",
+          r"\b(server|system|service|host|resources?|queue)\b[^.;]{0,40}(busy|unavailable"
+          r"|not available|overload|rejected|down)|temporary (server|system) (error|failure"
+          r"|problem)|internal (server )?(error|problem)|system error|queue file write|\bload\b"
+          r"|overload|\bbusy\b|failed to be replicated", code="4", phases=MESSAGE,
+          source="RFC 5321 section 4.2.3"),
+)  # fmt: skip
+
+RULES: tuple[Rule, ...] = (*SENDER, *PACE, *ACCOUNT, *CONTENT, *RECIPIENTS, *LAST)

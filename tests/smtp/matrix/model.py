@@ -52,7 +52,7 @@ PLACES = {
 REFUSALS = {
     ("host", "4yz"): ("server_busy", "next_host", True),
     ("host", "5yz"): ("other_permanent", "next_host", True),
-    ("host", "421"): ("server_busy", "pause", True),
+    ("host", "421"): ("server_busy", "next_host", True),
     ("tls", "4yz"): ("tls_error", "reconnect", True),
     ("tls", "5yz"): ("tls_error", "reconnect", True),
     ("tls", "421"): ("server_busy", "pause", True),
