@@ -243,7 +243,7 @@ class Course:
         if session.usable:
             self._fruitless = 0
             if self._minder.leaves or may_carry(session, self.way, self._minder.hosts) <= 0:
-                self._drop_session(keep=not self._minder.leaves)
+                self._drop_session(keep=False)
             return
         self._drop_session()
         self._fruitless = 0 if done else self._fruitless + fresh

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django_smtpx.pacing.routes import Key, State, all_routes, reopen, rest, take_probe
+from django_smtpx.pacing.routes import HOLDS, Key, State, all_routes, reopen, rest, take_probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,11 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
 def book_host_failure(
     way: Way, hosts: Sequence[Options], error: SMTPError, at: datetime
 ) -> datetime | None:
-    """Rest one of several hosts after it failed; the others go on."""
-    if len(hosts) < 2 or not error.host:
+    """Rest one of several hosts after it failed; the others go on.
+
+    What is about the account is not about the host that said it.
+    """
+    if len(hosts) < 2 or not error.host or error.category in HOLDS:
         return None
     return rest(Key(way.name, host=error.host), error, at)
 

@@ -62,7 +62,10 @@ def take_slot(way: Way, at: datetime, most: int) -> HeldSlot | None:
             ignore_conflicts=True,
         )
     free = [number for number in numbers if known.get(number, at) <= at]
-    random.shuffle(free)
+    if not way.domain:
+        # Workers that come at once do not all try the same one. To a domain the first
+        # ones go first: a provider may take no more than those.
+        random.shuffle(free)
     for number in free:
         expires = at + timedelta(seconds=SLOT_LEASE)
         held = HeldSlot(way.name, way.domain, number, uuid4(), expires)

@@ -16,26 +16,21 @@ if TYPE_CHECKING:
 
 
 def connections(way: Way) -> int:
-    """Return how many connections ``way`` may have: what its mailer says, and for a destination
-    no more than it has been found to bear.
+    """Return how many connections ``way`` may have: what its mailer says, and no more than the
+    other side has been found to bear.
     """
-    cap = way.mailer.max_connections
-    if not way.domain:
-        return cap
-    return _concurrency(rows(Key(way.name, domain=way.domain)).first(), cap).allowed(cap)
+    known = _known(way, rows(Key(way.name, domain=way.domain)).first())
+    return known.allowed(way.mailer.max_connections)
 
 
 def book_connection(way: Way, *, made: bool) -> None:
-    """Note that a destination took a connection, or did not.
+    """Note that the other side took a connection, or did not.
 
     Two that note at once may count as one: what is found out is a rule of thumb.
     """
-    if not way.domain:
-        return
-    cap = way.mailer.max_connections
     route, _ = all_routes().get_or_create(mailer=way.name, host="", domain=way.domain, sender="")
-    known = _concurrency(route, cap)
-    now = known.after_success(cap) if made else known.after_failure()
+    known = _known(way, route)
+    now = known.after_success(way.mailer.max_connections) if made else known.after_failure()
     if now != known or route.concurrency is None:
         _write(way, now)
 
@@ -43,7 +38,7 @@ def book_connection(way: Way, *, made: bool) -> None:
 def begin_anew(way: Way) -> None:
     """Let a destination that has rested begin with as few connections as an unknown one."""
     if way.domain:
-        _write(way, Concurrency.initial(way.mailer.max_connections))
+        _write(way, _initial(way))
 
 
 def has_free_slot(way: Way, at: datetime) -> bool:
@@ -52,9 +47,15 @@ def has_free_slot(way: Way, at: datetime) -> bool:
     return used_slots(way, at, most) < most
 
 
-def _concurrency(route: Route | None, cap: int) -> Concurrency:
+def _initial(way: Way) -> Concurrency:
+    """Return what an unknown way may have: a host that a site submits to, all at once."""
+    cap = way.mailer.max_connections
+    return Concurrency.initial(cap) if way.domain else Concurrency(float(cap))
+
+
+def _known(way: Way, route: Route | None) -> Concurrency:
     if route is None or route.concurrency is None:
-        return Concurrency.initial(cap)
+        return _initial(way)
     return Concurrency(route.concurrency, route.failed_cohorts or 0.0)
 
 
