@@ -52,7 +52,8 @@ class Rate:
     seconds: float
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.count, int) and not isinstance(self.count, bool)
+        given: object = self.count
+        whole = isinstance(given, int) and not isinstance(given, bool)
         if not (whole and 1 <= self.count <= _MOST):
             raise ValueError(
                 f"The count of a rate must be a whole number from 1 to {_MOST}, not {self.count!r}."
