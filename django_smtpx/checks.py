@@ -33,7 +33,7 @@ from django_smtpx.config.values import did_you_mean
 from django_smtpx.models import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TAG = "mail"
 
@@ -48,6 +48,8 @@ _SQLITE_HINT = (
 @register(TAG)
 def check_mailers(**_kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with each mailer."""
+    if _problem_with(site.rules):
+        return []  # check_settings() tells: no mailer is read without them
     try:
         errors = mailer_errors()
     except ImproperlyConfigured as error:
@@ -152,7 +154,9 @@ def check_half_credentials(**_kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_time_zones(**_kwargs: Any) -> list[CheckMessage]:
     """Return that the outbox goes by aware times, where the site has none."""
-    if settings.raw("USE_TZ", default=True) or not (mailers() or mailer_errors()):
+    if settings.raw("USE_TZ", default=True) or _problem_with(site.rules):
+        return []
+    if not (mailers() or mailer_errors()):
         return []
     return [
         Error(
@@ -202,11 +206,10 @@ def _unsupported() -> Iterator[CheckMessage]:
 
 def _out_of_range() -> Iterator[CheckMessage]:
     for read in site.SITE_SETTINGS:
-        try:
-            read()
-        except ImproperlyConfigured as error:
+        problem = _problem_with(read)
+        if problem:
             yield Error(
-                str(error),
+                problem,
                 hint="Correct the setting, or remove it for its default.",
                 id="django_smtpx.E003",
             )
@@ -239,6 +242,14 @@ def _unknown() -> Iterator[CheckMessage]:
                 hint=f"Known: {', '.join(sorted(site.KNOWN_SETTINGS))}.",
                 id="django_smtpx.W008",
             )
+
+
+def _problem_with(read: Callable[[], object]) -> str:
+    try:
+        read()
+    except ImproperlyConfigured as error:
+        return str(error)
+    return ""
 
 
 def _usable_mailers() -> dict[str, Mailer]:

@@ -74,9 +74,7 @@ def test_smtpx_mailers_that_are_no_dictionary(classic):
     assert list(found(deploy=True)) == ["django_smtpx.E001"]
 
 
-@pytest.mark.parametrize(
-    "name", ["SMTPX_CONTENT_STORAGE", "SMTPX_CONTENT_INLINE_MAX", "SMTPX_RULES"]
-)
+@pytest.mark.parametrize("name", ["SMTPX_CONTENT_STORAGE", "SMTPX_CONTENT_INLINE_MAX"])
 def test_unsupported_settings(settings, name):
     """E002: a setting that nothing obeys yet is an error."""
     setattr(settings, name, "x")
@@ -87,6 +85,17 @@ def test_settings_out_of_range(settings):
     """E003: a setting of the wrong kind is named."""
     settings.SMTPX_LEASE = timedelta(minutes=5)
     assert "SMTPX_LEASE must be a number of seconds" in found()["django_smtpx.E003"].msg
+
+
+def test_rules_that_are_none(configure, settings):
+    """E003: rules that cannot be used are told once, and not as a mistake of each mailer."""
+    configure(default=HOST, other=HOST)
+    settings.SMTPX_RULES = "tests.config.test_rules.BAD_ENTRY"
+    errors = messages()
+    assert [one.id for one in errors] == ["django_smtpx.E003"]
+    assert "entry 2 of 'tests.config.test_rules.BAD_ENTRY'" in errors[0].msg
+    settings.USE_TZ = False
+    assert [one.id for one in messages()] == ["django_smtpx.E003"]
 
 
 @pytest.mark.parametrize(

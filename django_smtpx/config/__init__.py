@@ -9,7 +9,7 @@ and ``values`` judge what they say, ``named`` hands them out.
 from __future__ import annotations
 
 from django_smtpx.config.named import get_mailer, mailer_errors, mailer_from_kwargs, mailers
-from django_smtpx.config.site import content_retention, lease, log_retention, sweep_interval
+from django_smtpx.config.site import content_retention, lease, log_retention, rules, sweep_interval
 from django_smtpx.config.sources import BACKEND, DEFAULT
 from django_smtpx.mailer import Mailer, RetryPolicy
 
@@ -25,5 +25,6 @@ __all__ = [
     "mailer_errors",
     "mailer_from_kwargs",
     "mailers",
+    "rules",
     "sweep_interval",
 ]

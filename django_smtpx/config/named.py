@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_smtpx.config.options import Redacted, parse
 from django_smtpx.config.settings import has_mailers
+from django_smtpx.config.site import rules
 from django_smtpx.config.sources import (
     DEFAULT,
     SECURITY_KEYS,
@@ -143,7 +144,7 @@ def _unnamed_base() -> Redacted:
 def _named_or_nameless(name: str, options: Redacted, read: Read) -> Mailer:
     labels = read.sources[name].labels if name in read.sources else {}
     try:
-        mailer = parse("", options, labels)
+        mailer = parse("", options, labels, rules())
     except BadOption as error:
         raise improper(f"{error}", alias=name if has_mailers() else None) from None
     configured = read.mailers.get(name)

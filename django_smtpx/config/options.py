@@ -22,6 +22,8 @@ from django_smtpx.smtp.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from django_smtpx.smtp import Rule
+
 _MX_ONLY = ("resolver", "mx_port", "mta_sts", "dane")
 _MAILER_KEYS = tuple(field.name for field in fields(Mailer) if field.name not in ("name", "hosts"))
 _SESSION_KEYS = (
@@ -86,11 +88,16 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 KNOWN_KEYS = tuple(_READERS)
 
 
-def parse(name: str, options: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Mailer:
+def parse(
+    name: str,
+    options: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    rules: tuple[Rule, ...] = (),
+) -> Mailer:
     """Return the mailer that ``options`` describe; None means that a key is not given.
 
     ``labels`` has the names under which the user knows keys that come from
-    elsewhere (EMAIL_PORT). Raises :class:`BadOption`.
+    elsewhere (EMAIL_PORT). ``rules`` are the site's own verdict rules. Raises :class:`BadOption`.
     """
     label = _Labels(labels or {})
     given = _read(options, label)
@@ -109,6 +116,7 @@ def parse(name: str, options: Mapping[str, Any], labels: Mapping[str, str] | Non
             security=security,
             credential=logins.credential(given),
             transcript=given.get("transcript", "failures"),
+            rules=rules,
             **shared,
         )
         for host in given["host"]

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from django_smtpx.config.options import Redacted, parse
 from django_smtpx.config.settings import has_mailers, is_set, raw
+from django_smtpx.config.site import rules
 from django_smtpx.config.values import BadOption
 
 if TYPE_CHECKING:
@@ -64,11 +65,12 @@ class Read:
 def current() -> Read:
     """Return what the settings say now; Django's test environment swaps them without a signal."""
     if has_mailers():
-        return _read_mailers(_Same(raw("MAILERS")))
+        return _read_mailers(_Same(raw("MAILERS")), _Same(rules()))
     return _read_classic(
         _Same(raw("SMTPX_MAILERS")),
         _Same(raw("EMAIL_BACKEND")),
         tuple(_Same(raw(setting)) for setting in _CLASSIC.values()),
+        _Same(rules()),
     )
 
 
@@ -88,7 +90,7 @@ class _Same:
 
 
 @lru_cache(maxsize=4)
-def _read_mailers(configured: _Same) -> Read:
+def _read_mailers(configured: _Same, _rules: _Same) -> Read:
     if not isinstance(configured.value, dict):
         raise improper(f"MAILERS must be a dictionary, not {type(configured.value).__name__}.")
     sources = {}
@@ -99,7 +101,7 @@ def _read_mailers(configured: _Same) -> Read:
 
 
 @lru_cache(maxsize=4)
-def _read_classic(own: _Same, backend: _Same, _classic: tuple[_Same, ...]) -> Read:
+def _read_classic(own: _Same, backend: _Same, _classic: tuple[_Same, ...], _rules: _Same) -> Read:
     if own.value is not None and not isinstance(own.value, dict):
         raise ImproperlyConfigured(
             "SMTPX_MAILERS must be a dictionary of names and their options, "
@@ -155,7 +157,7 @@ def _parse(name: Any, source: Source) -> Mailer:
         raise BadOption(f"A mailer's name must be a string of 1 to {_NAME_LENGTH} characters.")
     if source.options is None:
         raise BadOption("The options must be a dictionary.")
-    return parse(name, source.options, source.labels)
+    return parse(name, source.options, source.labels, rules())
 
 
 @lru_cache(maxsize=32)
@@ -194,7 +196,10 @@ def forget() -> None:
 
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:
-    if setting in ("MAILERS", "SMTPX_MAILERS", "EMAIL_BACKEND") or setting in _CLASSIC.values():
+    if (
+        setting in ("MAILERS", "SMTPX_MAILERS", "EMAIL_BACKEND", "SMTPX_RULES")
+        or setting in _CLASSIC.values()
+    ):
         forget()
 
 

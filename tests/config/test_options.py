@@ -210,7 +210,10 @@ def test_not_supported_yet(options):
     assert next(iter(options)) in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "count", "seconds"), [("14/s", 14, 1), ("500/m", 500, 60), ("100/h", 100, 3600), ("10000/d", 10000, 86400)])
+@pytest.mark.parametrize(
+    ("text", "count", "seconds"),
+    [("14/s", 14, 1), ("500/m", 500, 60), ("100/h", 100, 3600), ("10000/d", 10000, 86400)],
+)
 def test_rate(text, count, seconds):
     """A rate is so many contents in any window of that length."""
     found = mailer(rate=text).rate

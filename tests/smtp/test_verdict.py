@@ -47,7 +47,7 @@ mail 421 4.3.2 shutting down | server_busy next_host
 mail 421 bye | server_busy retry
 mail 421 4.4.2 timeout exceeded | disconnected reconnect
 eod 550 5.7.1 no | policy fail
-eod 550 5.7.26 no | sender_auth fail
+eod 550 5.7.26 unauthenticated | sender_auth fail
 eod 421 4.7.28 unusual rate | rate_limited slow
 eod 554 5.4.6 hops | loop fail
 eod 554 5.6.0 bad MIME | content_rejected fail

@@ -84,7 +84,7 @@ LOGIN = (
     r"|first) (first )?(be )?(authenticate|log ?in|login)|requires? (smtp )?authentication"
     r"|not (logged in|authenticated)|(enable|turn on|use|with) (smtp[- ]auth|authentication)"
     r"|smtp[- ]auth(entication)? (is )?required|(log ?in|authenticate) (first|before)|no auth\b"
-    r"|unauthenticated"
+    r"|unauthenticated (user|client|session)"
 )
 RELAY = (
     r"relay(ing)?( (is|access|mail|of|to|from|through|by|service))*\W*(\S+ )?(is )?(denied"
