@@ -146,7 +146,7 @@ class Facts(NamedTuple):
     lane: int
     send_at: datetime | None
     expires_at: datetime | None
-    has_content: bool
+    content: int | None
 
     @property
     def group(self) -> Group:
@@ -240,7 +240,7 @@ def steps_for(key: int, at: datetime) -> tuple[Step, ...]:
 def _against_content(row: Facts, at: datetime) -> Refusal | None:
     if not row.mailer:
         return Refusal.NAMELESS
-    if not row.has_content:
+    if row.content is None:
         return Refusal.PURGED
     if row.expires_at is not None and row.expires_at <= at:
         return Refusal.EXPIRED
@@ -299,40 +299,41 @@ def _judge_all(step: Step, selection: Selection, at: datetime, *, write: bool) -
 def _batches(selection: Selection, using: str) -> Iterator[list[Facts]]:
     """Yield the selected rows in order; what is stored meanwhile is not among them."""
     rows = Delivery.objects.using(using).filter(selection.condition())
-    if selection.ids is not None:
-        keys = sorted(set(selection.ids))
-        for first in range(0, len(keys), _BATCH):
-            yield _facts_of(rows.filter(pk__in=keys[first : first + _BATCH]))
-        return
-    every = Delivery.objects.using(using).order_by("-pk").values_list("pk", flat=True)
+    if selection.ids is None:
+        batches = _key_batches(rows)
+    else:
+        ids = sorted(set(selection.ids))
+        batches = (ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH))
+    for keys in batches:
+        yield _facts_of(rows.filter(pk__in=keys))
+
+
+def _key_batches(rows: QuerySet[Delivery]) -> Iterator[list[int]]:
+    """Yield primary keys by themselves: what else is read must not depend on how many there are."""
+    every = Delivery.objects.using(rows.db).order_by("-pk").values_list("pk", flat=True)
     newest, last, full = every.first() or 0, 0, True
     while full:
-        batch = _facts_of(rows.filter(pk__gt=last, pk__lte=newest))
-        yield batch
-        full = len(batch) == _BATCH
-        last = batch[-1].pk if batch else newest
+        ahead = rows.filter(pk__gt=last, pk__lte=newest).order_by("pk")
+        keys = list(ahead.values_list("pk", flat=True)[:_BATCH])
+        yield keys
+        full = len(keys) == _BATCH
+        last = keys[-1] if keys else newest
 
 
 def _facts_of(rows: QuerySet[Delivery]) -> list[Facts]:
-    """Read the first of ``rows``, a batch at most, in order."""
-    content = Content.objects.using(rows.db).filter(pk=OuterRef("message_id"))
-    values = (
-        rows.annotate(has_content=Exists(content))
-        .order_by("pk")
-        .values_list(
-            "pk",
-            "message_id",
-            "mailer",
-            "domain",
-            "category",
-            "status",
-            "lane",
-            "message__send_at",
-            "expires_at",
-            "has_content",
-        )
+    values = rows.order_by("pk").values_list(
+        "pk",
+        "message_id",
+        "mailer",
+        "domain",
+        "category",
+        "status",
+        "lane",
+        "message__send_at",
+        "expires_at",
+        "message__body",
     )
-    return [Facts._make(row) for row in values[:_BATCH]]
+    return [Facts._make(row) for row in values]
 
 
 def _make_due(rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: bool) -> set[int]:
