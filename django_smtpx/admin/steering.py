@@ -24,7 +24,7 @@ from django.utils.translation import gettext as now_in_words
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from django_smtpx import ledger, tasks
+from django_smtpx import delivery, ledger, tasks
 from django_smtpx.admin.base import ReadOnlyAdmin
 from django_smtpx.config import mailers
 from django_smtpx.ledger import Selection, Steered, Step
@@ -215,7 +215,11 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
         return TemplateResponse(request, "admin/django_smtpx/steer.html", context)
 
     def _do(self, request: HttpRequest, deed: Deed, keys: Sequence[int]) -> None:
-        do = {Step.RETRY: ledger.retry, Step.ARRIVED: ledger.arrived, Step.CANCEL: ledger.cancel}
+        do = {
+            Step.RETRY: delivery.send_again,
+            Step.ARRIVED: ledger.arrived,
+            Step.CANCEL: ledger.cancel,
+        }
         by = f"user {request.user.pk} in the admin"
         done = do[deed.step](_selection(deed, keys), ledger.now(), by=by)
         _log(request, deed, done.deliveries)

@@ -1,17 +1,22 @@
 """One drain: claim, send, judge, decide, settle.
 
-1. A drain asks ``pacing`` whether its mailer may send, and for a connection
-   slot; without one it ends and has claimed nothing.
-2. It claims a batch of ready deliveries under a lease (one short transaction)
-   and gathers them by message: recipients of one message share a transaction
-   of the SMTP session (RFC 5321 section 3.3).
+1. A drain goes along a *way*: that of its mailer, or one after the other to the
+   domains that its mailer has mail straight for. It asks ``pacing`` whether the
+   way is open, and for a connection slot; without one it has claimed nothing.
+2. It looks at what rests on the way, claims a batch of ready deliveries under a
+   lease (one short transaction), sets aside those of suppressed addresses and
+   of senders that are held, and gathers the others by message: recipients of
+   one message share a transaction of the SMTP session (RFC 5321 section 3.3).
 3. For at most 20 messages at a time it marks the rows whose content may leave
    next, reads their content, and hands the envelopes to a session. No database
    transaction is open while bytes move.
-4. Each outcome is judged by ``smtp`` and decided about by ``retry``; the chunk's
-   outcomes are settled together, and only then is anybody told.
+   Right before a content leaves, ``pacing`` counts it against the rate.
+4. Each outcome is judged by ``smtp``; what it asks for beyond its recipient is
+   minded (the way rests or slows down, a sender is held, another host is taken),
+   and ``retry`` decides about the rest. The chunk's outcomes are settled
+   together, and only then is anybody told.
 5. A session that cannot be had is an attempt of the message that it was opened
-   for; the rest goes back untouched and rests with its mailer.
+   for; the rest goes back untouched and rests with its way.
 6. After 20 seconds, or when nothing is ready, it ends. Its session stays open
    for a few seconds under the pool's reaper, for the next drain.
 """
@@ -19,5 +24,6 @@
 from django_smtpx.delivery.draining import Drain, drain
 from django_smtpx.delivery.idle import purge, run_until_idle, sweep
 from django_smtpx.delivery.immediate import deliver_now
+from django_smtpx.delivery.steering import send_again
 
-__all__ = ["Drain", "deliver_now", "drain", "purge", "run_until_idle", "sweep"]
+__all__ = ["Drain", "deliver_now", "drain", "purge", "run_until_idle", "send_again", "sweep"]

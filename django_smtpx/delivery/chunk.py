@@ -41,6 +41,8 @@ class Chunk:
     """The jobs at the head of ``pending``, and the caller's say while a session works on them.
 
     A job leaves ``pending`` when its outcome is known, or when it was given back.
+    ``withheld`` says that a content was kept back here, which ends a session:
+    neither the server's fault nor the way's.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Chunk:
         self.interval = min(MAX_SECONDS, lease.seconds / 3)
         self.done = 0
         self.sent = 0
+        self.withheld = False
         self._lease = lease
         self._pending = pending
         self._envelope = envelope
@@ -75,6 +78,7 @@ class Chunk:
         self._unsettled: dict[int, list[Booking]] = {}
         self._given_back: set[int] = set()
         self._cleared: set[int] = set()
+        self._fed = 0
         self._stop = False
         self._jobs = _head(pending, min(most, MAX_MESSAGES))
         self._contents = ledger.contents(rows_of_jobs(self._jobs))
@@ -111,6 +115,7 @@ class Chunk:
         """Say whether the content may leave: its job is still ours, suspends counted."""
         job = envelope.ident
         if not (self._may_leave(job) and self._in_its_turn(job)):
+            self.withheld = True
             return False
         self._cleared.add(id(job))
         return True
@@ -150,11 +155,16 @@ class Chunk:
             late = self.done and self._clock() - began > MAX_SECONDS
             if late or self._stop or self._given_back or not self._may_be_fed(job):
                 return
+            self._fed += 1
             yield self._envelope(job, self._contents[job.message])
 
     def _may_be_fed(self, job: Job) -> bool:
-        in_time = self._meter is None or self._meter.soon()
+        in_time = self._meter is None or self._meter.soon(self._not_counted())
         return in_time and self._go_on() and self._may_begin(job)
+
+    def _not_counted(self) -> int:
+        """Return how many jobs are under way whose content has not been let go yet."""
+        return self._fed - self.done - len(self._cleared)
 
     def in_doubt(self, job: Job) -> bool:
         """Say whether content of ``job``, which has no outcome on record, may have left."""

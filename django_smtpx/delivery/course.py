@@ -246,6 +246,8 @@ class Course:
                 self._drop_session(keep=False)
             return
         self._drop_session()
+        if chunk.withheld:
+            return
         self._fruitless = 0 if done else self._fruitless + fresh
         self._barren = 0 if chunk.sent else self._barren + fresh
         if session.failure is None or not jobs or self._minder.closed:

@@ -7,6 +7,7 @@ held. Conservation holds at every moment: stored = sent + failed + cancelled +
 suppressed + unknown + still waiting, per recipient, of rows not purged.
 """
 
+from django_smtpx.ledger.asking import Refusal, Selection, Steered, Step
 from django_smtpx.ledger.claiming import (
     abandon,
     claim,
@@ -18,6 +19,7 @@ from django_smtpx.ledger.claiming import (
     release,
     renew,
     rows_of,
+    senders_of,
 )
 from django_smtpx.ledger.clock import Lease, Reading
 from django_smtpx.ledger.delaying import notice_delays
@@ -26,17 +28,7 @@ from django_smtpx.ledger.parking import park, rest, unpark
 from django_smtpx.ledger.rows import Booking, Row, database, patiently
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
 from django_smtpx.ledger.settling import note, settle
-from django_smtpx.ledger.steering import (
-    Refusal,
-    Selection,
-    Steered,
-    Step,
-    arrived,
-    cancel,
-    preview,
-    retry,
-    steps_for,
-)
+from django_smtpx.ledger.steering import arrived, cancel, preview, retry, steps_for
 from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.upkeep import (
@@ -92,6 +84,7 @@ __all__ = [
     "resume_now",
     "retry",
     "rows_of",
+    "senders_of",
     "set_aside_suppressed",
     "settle",
     "steps_for",

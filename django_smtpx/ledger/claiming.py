@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Status = Delivery.Status
 Lane = Delivery.Lane
 
+_KEYS = 500
+
 WAITING = (Status.QUEUED, Status.DEFERRED)
 
 
@@ -87,6 +89,16 @@ def from_headers(rows: Iterable[Row]) -> dict[int, str]:
     keys = {row.message for row in rows}
     found = Message.objects.using(database()).filter(pk__in=keys)
     return dict(found.values_list("pk", "from_header"))
+
+
+def senders_of(messages: Sequence[int]) -> set[tuple[str, str, str]]:
+    """Return mailer, reverse path and From header of each sender of ``messages``."""
+    found: set[tuple[str, str, str]] = set()
+    for first in range(0, len(messages), _KEYS):
+        keys = messages[first : first + _KEYS]
+        rows = Message.objects.using(database()).filter(pk__in=keys)
+        found.update(rows.values_list("mailer", "envelope_sender", "from_header").distinct())
+    return found
 
 
 def mark(lease: Lease, rows: Sequence[Row]) -> bool:

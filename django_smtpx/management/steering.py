@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from django_smtpx import ledger, tasks
+from django_smtpx import delivery, ledger, tasks
 from django_smtpx.addresses import a_labels
 from django_smtpx.config import mailer_errors, mailers
 from django_smtpx.ledger import Refusal, Selection, Steered, Step
@@ -107,7 +107,7 @@ class SteeringCommand(BaseCommand):
 
 
 _DO = {
-    Step.RETRY: ledger.retry,
+    Step.RETRY: delivery.send_again,
     Step.ARRIVED: ledger.arrived,
     Step.CANCEL: ledger.cancel,
 }

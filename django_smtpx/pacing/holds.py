@@ -25,7 +25,7 @@ from django_smtpx.pacing.slow import slowdown_of
 from django_smtpx.smtp import SMTPError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from django_smtpx.mailer import Way
@@ -125,6 +125,19 @@ def resume_senders(mailer: str, keys: Iterable[str], at: datetime) -> int:
     if count:
         ledger.unpark(mailer, at)
     return count
+
+
+def resume_senders_of(messages: Sequence[int], at: datetime) -> int:
+    """Let the mail of whoever sent ``messages`` come again; count the senders that were held."""
+    held = all_routes().filter(sender__gt="").exclude(state=State.OPEN)
+    known = set(held.values_list("mailer", "sender"))
+    if not known:
+        return 0
+    wanted: dict[str, set[str]] = {}
+    for mailer, envelope_sender, from_header in ledger.senders_of(messages):
+        keys = {envelope_key(envelope_sender), header_key(from_header)}
+        wanted.setdefault(mailer, set()).update(key for key in keys if (mailer, key) in known)
+    return sum(resume_senders(mailer, keys, at) for mailer, keys in wanted.items() if keys)
 
 
 def book_sender_success(way: Way, keys: Iterable[str], at: datetime) -> None:

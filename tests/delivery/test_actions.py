@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.mail import EmailMessage
+from django.core.management import call_command
 from django.utils import timezone
 
 from django_smtpx import delivery, ledger, pacing
@@ -344,7 +345,7 @@ def test_a_held_sender_is_resumed():
             send(f"{number}@example.com", "bad@example.com")
         deliver()
         assert server.messages == ()
-        pacing.resume_senders("default", ["MAIL FROM <bad@example.com>"], ledger.now())
+        call_command("smtpx_retry", "--category", "sender_rejected", verbosity=0)
         deliver()
         assert len(server.messages) == 3
     assert set(statuses()) == {"sent"}

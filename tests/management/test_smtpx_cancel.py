@@ -85,9 +85,10 @@ def test_a_call_without_a_filter_is_refused():
 def test_nobody_is_woken(monkeypatch):
     """There is nothing for a worker to do."""
     sent = []
-    monkeypatch.setattr(tasks, "wake", sent.append)
     stored()
-    assert run("--status", "queued") == ["Cancelled: 1."]
+    with monkeypatch.context() as patches:
+        patches.setattr(tasks, "wake", sent.append)
+        assert run("--status", "queued") == ["Cancelled: 1."]
     assert sent == []
 
 

@@ -42,7 +42,7 @@ class Terminal(StringIO):
 def _fresh_process():
     yield
     default_pool.close()
-    pacing._Resting.forget()
+    pacing.forget_resting()
 
 
 def queue(*to, **kwargs):

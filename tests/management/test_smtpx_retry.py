@@ -27,8 +27,10 @@ def hints(monkeypatch):
     """Catch the hints to the broker, in a site with a default mailer and another one."""
     with real_queue(host="127.0.0.1", port=1, mailers={"other": {"host": "127.0.0.1"}}):
         sent = []
-        monkeypatch.setattr(tasks, "wake", sent.append)
-        yield sent
+        # Set back before real_queue sets back its own: the other way round it would stay.
+        with monkeypatch.context() as patches:
+            patches.setattr(tasks, "wake", sent.append)
+            yield sent
 
 
 def run(*args, **options):
