@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_smtpx import ledger
 from django_smtpx.ledger import Refusal, Selection, Step, steering
+from django_smtpx.ledger.asking import Group
 from django_smtpx.models import Attempt, Content, Delivery, Message
 from django_smtpx.signals import delivery_failed, delivery_sent, delivery_unknown
 from django_smtpx.testing import real_queue
@@ -107,7 +108,7 @@ def test_retry_begins_anew(status):
         deliveries=(row.pk,),
         messages=(row.message_id,),
         mailers=("default",),
-        groups={steering.Group("default", "example.com", "mailbox_full", status): 1},
+        groups={Group("default", "example.com", "mailbox_full", status): 1},
     )
     row = fresh(row)
     assert (row.status, row.category, row.reply, row.attempt_count) == (
