@@ -90,4 +90,6 @@ def run_until_idle(
 
 def purge() -> tuple[int, int]:
     """Apply the retention: returns how many contents and how many messages were deleted."""
-    return ledger.purge(ledger.now(), content_retention(), log_retention())
+    at = ledger.now()
+    pacing.forget_refused(at - log_retention())
+    return ledger.purge(at, content_retention(), log_retention())

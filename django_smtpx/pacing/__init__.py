@@ -8,7 +8,7 @@ and ``worth`` keep what servers have let us know. All of it is rows in the
 outbox's database, written by compare-and-swap: no other service is needed.
 """
 
-from django_smtpx.pacing.credentials import credential_mac
+from django_smtpx.pacing.credentials import credential_mac, forget_refused
 from django_smtpx.pacing.gates import (
     Gate,
     book_failure,
@@ -70,6 +70,7 @@ __all__ = [
     "count",
     "credential_mac",
     "envelope_key",
+    "forget_refused",
     "forget_resting",
     "free_dead_slots",
     "free_slot",

@@ -64,6 +64,12 @@ def forgive(mailer: Mailer) -> None:
     _of(mailer).delete()
 
 
+def forget_refused(before: datetime) -> int:
+    """Delete what was refused last before that time: nobody has tried it since; count them."""
+    old = RefusedCredential.objects.using(ledger.database()).filter(refused_at__lt=before)
+    return old.delete()[0]
+
+
 def _of(mailer: Mailer) -> QuerySet[RefusedCredential]:
     rows = RefusedCredential.objects.using(ledger.database())
     return rows.filter(mailer=mailer.name, mac=credential_mac(mailer))

@@ -110,6 +110,15 @@ def test_a_pause_becomes_a_hold():
     assert Route.objects.get().state == "held"
 
 
+def test_what_nobody_has_tried_for_long_is_forgotten():
+    """With the log's retention: an old password is no news after that."""
+    at = timezone.now()
+    pacing.book_failure(OLD, REFUSED, at)
+    assert pacing.forget_refused(at) == 0
+    assert pacing.forget_refused(at + HOUR) == 1
+    assert not RefusedCredential.objects.exists()
+
+
 def test_a_mailer_without_a_credential():
     """530 without a password configured holds as well, until there is one."""
     at = timezone.now()
