@@ -20,7 +20,16 @@ from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import draining
 from django_smtpx.mailer import Way
-from django_smtpx.models import Attempt, Content, Delivery, Message, Route, Slot
+from django_smtpx.models import (
+    Attempt,
+    Content,
+    Delivery,
+    Message,
+    RateWindow,
+    Route,
+    Slot,
+    Suppression,
+)
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.smtp.transport import Transport
 from django_smtpx.testing import Close, ScriptedServer, real_queue
@@ -179,7 +188,10 @@ def untruths(server, *, at_rest):
         else:
             true &= count <= unknown
         if at_rest:
-            true &= row.message.settled_at is not None
+            doubtful = row.message.deliveries.filter(status="unknown").exists()
+            true &= (row.message.settled_at is None) == doubtful
+        if get_mailer("default").on_unknown == "hold":
+            true &= count <= 1
         if not true:
             found.append((row.recipient, row.status, count, outcomes))
     return found + list(taken)
@@ -189,6 +201,12 @@ PLAIN = {"messages_per_connection": 2}
 WINDOW = {"messages_per_connection": 3, "chunking_window": 3}
 """All mails are under way at once."""
 
+AT_MOST_ONCE = {"messages_per_connection": 2, "on_unknown": "hold"}
+"""What may have been taken is never sent again."""
+
+PACED = {"messages_per_connection": 2, "rate": "1000/s", "suppression": True}
+"""Contents are counted, and an address goes on the list."""
+
 
 def each_call(monkeypatch, error, options=PLAIN, **how):
     """End a drain at its first call, its second, and so on, and look at what is left of it."""
@@ -196,7 +214,7 @@ def each_call(monkeypatch, error, options=PLAIN, **how):
     at, reached = 0, True
     while reached:
         at += 1
-        for model in (Attempt, Content, Delivery, Message, Route, Slot):
+        for model in (Suppression, Attempt, Content, Delivery, Message, Route, Slot, RateWindow):
             model.objects.all().delete()
         with (
             ScriptedServer(script(), chunking=chunking) as server,
@@ -213,7 +231,11 @@ def each_call(monkeypatch, error, options=PLAIN, **how):
     assert at > 30
 
 
-@pytest.mark.parametrize("options", [PLAIN, WINDOW], ids=["plain", "window"])
+@pytest.mark.parametrize(
+    "options",
+    [PLAIN, WINDOW, AT_MOST_ONCE, PACED],
+    ids=["plain", "window", "at most once", "paced"],
+)
 def test_killed_at_each_call(monkeypatch, options):
     """A worker may die at any instruction."""
     each_call(monkeypatch, Killed(), options, for_ever=True)
