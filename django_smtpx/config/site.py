@@ -13,7 +13,6 @@ from django.utils.module_loading import import_string
 from django_smtpx.config.settings import raw
 from django_smtpx.config.values import BadOption, seconds
 from django_smtpx.smtp import Rule
-from django_smtpx.smtp.rules import RULES
 
 UNSUPPORTED_SETTINGS = ("SMTPX_CONTENT_STORAGE", "SMTPX_CONTENT_INLINE_MAX")
 KNOWN_SETTINGS = (
@@ -78,6 +77,8 @@ def _rules_at(path: str) -> tuple[Rule, ...]:
             f"SMTPX_RULES: {path!r} must be a list or tuple of django_smtpx.smtp.Rule, "
             f"not {type(found).__name__}."
         )
+    from django_smtpx.smtp.rules.table import RULES
+
     seen = {rule.id: "this package's own" for rule in RULES}
     for number, rule in enumerate(found, start=1):
         seen[_id_of(rule, number, path, seen)] = f"entry {number}'s as well"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
-from django_smtpx.smtp.rules import RULES
 from django_smtpx.smtp.rules.rule import PHASES, Rule
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ _Row: TypeAlias = "tuple[Rule, re.Pattern[str] | None, re.Pattern[str] | None]"
 _AT_START = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", re.ASCII)
 _WITHIN = re.compile(r"(?:#|[(\[])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])", re.ASCII)
 _SPACE = re.compile(r"\s+")
-_LOOKED_AT = 2_000
+_LOOKED_AT = 1_000
 """Characters of a text that are judged: no server says more to the point."""
 _OWN_TABLES = 16
 
@@ -186,6 +185,8 @@ def _plain_text(reply: Reply, code: str, enhanced: str) -> str:
 
 @cache
 def _table(phase: Phase, relay: bool) -> tuple[_Row, ...]:  # noqa: FBT001 (a key)
+    from django_smtpx.smtp.rules.table import RULES
+
     return _rows(RULES, phase, relay=relay)
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import verdicts
 from django_smtpx.smtp import verdict
 from django_smtpx.smtp.reply import Reply
+from tests.smtp.talk import FACTS, deliver, envelope, opened
 
 CASES = """
 mail 250 2.1.0 ok | ok none
@@ -111,19 +113,57 @@ def test_lost_connections():
     assert verdict.UNKNOWN_OUTCOME.outcome == "unknown"
 
 
-def test_every_phase_has_a_last_word():
-    """No refusal is without a verdict, and all names are those of the documentation."""
-    for phase in (
-        "resolve",
-        "connect",
-        "greeting",
-        "ehlo",
-        "starttls",
-        "auth",
-        "mail",
-        "rcpt",
-        "data",
-        "eod",
-    ):
-        for code in range(400, 600):
-            assert verdict.judge_reply(phase, Reply(code)).action != "none"
+@pytest.mark.parametrize("row", list(verdicts.read(verdicts.LABELLED)), ids=lambda row: row.id)
+def test_labelled_replies(row):
+    """Real replies are judged as their labels have it."""
+    judged = row.judge()
+    assert (judged.category, judged.action) == (row.category, row.action)
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("550 sorry, no mail for him here (#5.1.1)", "mailbox_unknown"),
+        ("550 #5.1.1 no", "mailbox_unknown"),
+        ("550 5.1.1: no", "mailbox_unknown"),
+        ("550 5.1.1<u@example.com>", "mailbox_unknown"),
+        ("550 no [5.2.2]", "mailbox_full"),
+        ("452 no (#5.2.2)", "server_busy"),
+        ("452 5.2.2 no", "server_busy"),
+        ("552 4.2.1 no", "mailbox_full"),
+        ("550 5.2.2.1 no", "mailbox_unknown"),
+    ],
+)
+def test_enhanced_codes_in_other_places(text, category):
+    """An enhanced code counts as qmail writes it, too, where its class agrees."""
+    assert verdicts.parse(text).enhanced_code in ("", "5.1.1")
+    assert verdict.judge_reply("rcpt", verdicts.parse(text)).category == category
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "554-mx (mx1) Service not available\\n554-No SMTP service\\n554 IP address is black listed",
+        "554-mx (mx1) Service not available 554-No SMTP service 554 IP address is black listed",
+        "554-5.7.1 mx (mx1) Service not available 554-5.7.1 IP address is\\n554 5.7.1 black listed",
+    ],
+)
+def test_lines_are_joined_without_their_codes(text):
+    """A sentence is found across the lines of a reply, and where a log has joined them."""
+    judged = verdict.judge_reply("greeting", verdicts.parse(text))
+    assert (judged.rule, judged.action) == ("gmx-block-list", "fail")
+
+
+def test_suppressing_needs_one_recipient():
+    """What is said behind the content of a mail to many suppresses none of them."""
+    lost = (b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n", b"550 5.1.1 User unknown\r\n")
+    protocol = opened()
+    transaction, _ = deliver(protocol, envelope("a@example.net", "b@example.net"), *lost)
+    results = transaction.results(FACTS, disconnected=False)
+    assert [(result.category, result.action) for result in results] == [
+        ("mailbox_unknown", "fail")
+    ] * 2
+    one = (b"250 ok\r\n250 ok\r\n354 go\r\n", lost[1])
+    transaction, _ = deliver(opened(), envelope("a@example.net"), *one)
+    (result,) = transaction.results(FACTS, disconnected=False)
+    assert (result.action, result.rule) == ("suppress", "text-mailbox-unknown-late")

@@ -24,11 +24,13 @@ def _enhanced(
     *,
     code: str = "",
     name: str = "",
+    relay: bool | None = None,
 ) -> Rule:
     category, action = verdict.split()
     return Rule(
         id=f"enhanced-{name or enhanced}",
         phases=phases,
+        relay=relay,
         code=code or enhanced[0],
         enhanced=enhanced,
         category=category,
@@ -82,7 +84,6 @@ ENHANCED: tuple[Rule, ...] = (
     _enhanced("rcpt", "5.1.1", "mailbox_full fail", code="552", name="552-5.1.1"),
     _enhanced(_RECIPIENT, "5.1.1", "mailbox_unknown suppress"),
     _enhanced(_RECIPIENT, "5.1.2", "domain_unknown fail"),
-    _enhanced(_RECIPIENT, "5.1.3", "address_invalid fail"),
     _enhanced(_RECIPIENT, "5.1.4", "address_invalid fail"),
     _enhanced(_RECIPIENT, "5.1.6", "mailbox_unknown suppress"),
     _enhanced(MESSAGE, "5.1.7", "sender_rejected hold"),
@@ -109,10 +110,12 @@ ENHANCED: tuple[Rule, ...] = (
     _enhanced(_RECIPIENT, "5.4.6", "loop fail"),
     _enhanced("", "4.4.2", "disconnected reconnect"),
     _enhanced("", "4.4.5", "server_busy retry"),
+    _enhanced(_RECIPIENT, "5.2", "other_permanent fail"),
+    _enhanced(_RECIPIENT, "5.4", "other_permanent fail"),
     # Mail delivery protocol status (3.6).
     _enhanced("rcpt", "5.5.3", "too_many_recipients split", "RFC 5321 section 4.5.3.1.10"),
     _enhanced("rcpt", "4.5.3", "too_many_recipients split", "RFC 5321 section 4.5.3.1.10"),
-    _enhanced("rcpt", "5.5.4", "address_invalid fail"),
+    _enhanced("rcpt", "5.5.4", "address_invalid fail", name="rcpt-5.5.4"),
     _enhanced(MESSAGE, "5.5.1", "protocol_error hold"),
     _enhanced(MESSAGE, "5.5.2", "protocol_error hold"),
     _enhanced(MESSAGE, "5.5.4", "protocol_error hold"),
@@ -121,8 +124,8 @@ ENHANCED: tuple[Rule, ...] = (
     _enhanced(MESSAGE, "5.6.7", "unsupported fail", "RFC 6531 section 4.3"),
     _enhanced(MESSAGE, "5.6", "content_rejected fail"),
     # Security and policy status (3.8).
-    _enhanced(MESSAGE, "5.7.8", "auth_failed hold", _RFC4954),
-    _enhanced(MESSAGE, "5.7.9", "auth_failed hold", _RFC4954),
+    _enhanced("mail rcpt", "5.7.8", "auth_failed hold", _RFC4954, relay=True),
+    _enhanced("mail rcpt", "5.7.9", "auth_failed hold", _RFC4954, relay=True),
     _enhanced(MESSAGE, "5.7.10", "tls_error reconnect", "RFC 5248 section 2.4"),
     _enhanced(MESSAGE, "5.7.11", "tls_error reconnect", "RFC 4954 section 6"),
     *(
@@ -130,7 +133,7 @@ ENHANCED: tuple[Rule, ...] = (
         for severity, action in ((5, "fail"), (4, "pause"))
         for detail in (20, 21, 22, 23, 24, 25, 26, 29)
     ),
-    _enhanced(MESSAGE, "5.7.27", "sender_rejected fail", "RFC 7505 section 4.2"),
+    _enhanced(MESSAGE, "5.7.27", "sender_rejected hold", "RFC 7505 section 4.2"),
     _enhanced("", "4.7.28", "rate_limited slow", "RFC 8996"),
     _enhanced("rcpt", "4.7.1", "greylisted retry", "RFC 6647 section 2", code="45"),
     _enhanced(MESSAGE, "5.7", "policy fail"),
@@ -145,6 +148,12 @@ CODES: tuple[Rule, ...] = (
     _code("rcpt-501", "rcpt", "501", "address_invalid fail"),
     _code("rcpt-553", "rcpt", "553", "address_invalid fail"),
     _code("rcpt-556", "rcpt", "556", "domain_unknown fail", "RFC 7504 section 4"),
+    _code("rcpt-51x", "rcpt", "51", "mailbox_unknown fail", "RFC 1846 section 2"),
+    _code("571", MESSAGE, "571", "policy fail", "RFC 3463 section 3.8"),
+    _code("500", MESSAGE, "500", "protocol_error hold"),
+    _code("502", MESSAGE, "502", "protocol_error hold"),
+    _code("504", MESSAGE, "504", "protocol_error hold"),
+    _code("mail-501", "mail", "501", "protocol_error hold"),
     _code("rcpt-552", "rcpt", "552", "mailbox_full fail"),
     _code("552", MESSAGE, "552", "too_large fail", "RFC 1870 section 6.1"),
     _code("mail-553", "mail", "553", "sender_rejected hold"),

@@ -60,7 +60,7 @@ FILTERS: tuple[Rule, ...] = (
     _barracuda("spoofed", "policy fail", r"rejecting spoofed message", code="5", phases=MESSAGE),
     _barracuda("content", "content_rejected fail", r"rejecting banned content", code="5",
                phases=MESSAGE),
-    _barracuda("policy-now", "policy retry", r"Policy Rejection", code="4", phases=MESSAGE),
+    _barracuda("policy-now", "policy retry", r"Policy Rejection-", code="4", phases=MESSAGE),
     _barracuda("licence", "other_temporary retry", r"License Expired", code="4"),
     _symantec("filtered", "spam fail", r"^Message filtered\b", code="5", phases=MESSAGE),
     _symantec("relay", "relay_denied hold", r"you are trying to use me \[.*\] as a relay",

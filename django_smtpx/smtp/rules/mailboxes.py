@@ -165,8 +165,14 @@ MICROSOFT: tuple[Rule, ...] = (
     _microsoft("outbound-spam", "sender_rejected hold",
                r"OutboundSpamException|bad outbound sender", code="5", phases=MESSAGE),
     _microsoft("send-as", "sender_rejected hold",
-               r"SendAsDenied|permissions? to send as this sender|not allowed to send as"
+               r"SendAsDenied|permissions? to send (as|on behalf)|not allowed to send as"
                r"|from unregistered domains", code="5", phases=MESSAGE),
+    _microsoft("submission-disabled", "quota_exhausted hold",
+               r"Submission has been disabled for this account", code="5"),
+    _microsoft("submit", "relay_denied hold", r"permissions? to submit to this server", code="5",
+               relay=True),
+    _microsoft("server-authentication", "auth_failed hold",
+               r"Cannot achieve Exchange Server authentication", relay=True, phases=MESSAGE),
     _microsoft("anonymous", "auth_failed hold", r"Client was not authenticated", code="5",
                relay=True, phases=MESSAGE),
     _microsoft("anonymous-mx", "policy fail", r"Client was not authenticated", code="5",
@@ -182,6 +188,10 @@ YAHOO: tuple[Rule, ...] = (
     _yahoo("deferred", "rate_limited pause",
            r"temporarily deferred due to (unexpected volume|user complaints)"
            r"|\[(IPTS|TSS?)0?\d+\].{0,80}deferred", code="4"),
+    _yahoo("greylisted", "greylisted retry", r"\[GL\d+\]", code="4"),
+    _yahoo("open-relay", "reputation pause",
+           r"Excessive unknown recipients|\bVS\d+-(IP|MF)", code="4"),
+    _yahoo("open-relay-5yz", "reputation fail", r"\bVS\d+-(IP|MF)", code="5"),
     _yahoo("block-list", "reputation fail",
            r"\[(BL|TSS07)\d*\]|connections (will )?not (be )?accepted from (IP|\d|x)", code="5"),
     _yahoo("unauthenticated", "sender_auth fail", r"blocked because the sender is unauthenticated",
@@ -196,7 +206,8 @@ YAHOO: tuple[Rule, ...] = (
     _yahoo("no-longer-valid", "mailbox_disabled suppress",
            r"delivery error: dd \S+ is no longer valid", code="5", phases=RECIPIENT),
     _yahoo("mailbox-disabled", "mailbox_disabled suppress",
-           r"mailbox is disabled|\(554\.30\)", code="5", phases=RECIPIENT),
+           r"mailbox is disabled|\(554\.30\)"
+           r"|account has been disabled or discontinued", code="5", phases=RECIPIENT),
     _yahoo("mailbox-not-found", "mailbox_unknown suppress",
            r"Requested mail action aborted, mailbox not found", code="5", phases=RECIPIENT),
     _yahoo("messages-per-connection", "rate_limited reconnect", r"Max message per connection"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 TLS = (
     r"\b(START)?TLS (connection )?(is )?(required|needed)|(issue|use|start|requires?) (a )?STARTTLS"
     r"|(must|need to|please) (use|issue|enable) (START)?TLS|requires? (START)?TLS\b"
-    r"|encryption (is )?(required|needed)|requires? (an )?encrypt|session encryption is required"
+    r"|establish appropriate TLS|encryption (is )?(required|needed)|requires? (an )?encrypt"
+    r"|session encryption is required"
 )
 RATE = (
     r"rate[- ]?limit|limit(ing)? (the )?rate|throttl|sending rate|message rate|rate (is )?exceed"
@@ -14,16 +15,17 @@ RATE = (
     r"|excessive (volume|rate|number|connection)|(per|in the last|within|this|every|an?"
     r"|\d+) (second|minute|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per"
     r"|in the last|within|this|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)"
-    r"|messaging limits|too much (mail|traffic)|limit for (processing|sending)|too many (rcpts"
-    r"|recipients) from|please try again slower"
+    r"|messaging limits|too much (mail|traffic)(?! data)|limit for (processing|sending)"
+    r"|too many (rcpts|recipients) from|please try again slower"
 )
 QUOTA = (
     r"(daily|monthly|weekly|24[- ]hour|plan|account|sending|outgoing|outbound|submission"
     r"|sender)('s)? (\w+ ){0,3}(quota|limit|limits|allowance)\b.{0,40}(exceed|reach|exhaust|used)"
     r"|(exceed|reach|exhaust|used)\w*.{0,40}(daily|monthly|weekly|24[- ]hour|plan|sending|outgoing"
     r"|outbound|submission)('s)? (\w+ ){0,3}(quota|limit|limits|allowance)|(out of|insufficient"
-    r"|no) credits|too many (messages|mails|emails|recipients) (per|a|in one|today|in the last (24"
-    r"|day))\s?(day)?|(messages|emails|mails|rcpts|recipients) (per|in) (day|24 ?h)|relay quota"
+    r"|no) credits|too many (messages|mails|emails|recipients) (today|(per|a|in one"
+    r"|in the last) (24|day))|(messages|emails|mails|rcpts|recipients) (per|in) (day|24 ?h)"
+    r"|relay quota"
 )
 AUTHENTICATION = (
     r"\bSPF\b|Sender Policy Framework|\bDKIM\b|\bDMARC\b|\bDomainKeys\b|\bSender ID\b|\bPTR\b"
@@ -32,7 +34,7 @@ AUTHENTICATION = (
     r"|forward.confirmed|(not|n't|does not) resolve to|unresolvable relay host name"
     r"|unauthenticated (e-?mail|message|mail|sender domain)|(fail\w*"
     r"|not pass\w*) .{0,40}authentication checks|mismatches client ip|hostname verification"
-    r"|point to the sending IP|unverif\w+ sending IP|dns lookup failure"
+    r"|authentication information|point to the sending IP|unverif\w+ sending IP|dns lookup failure"
     r"|not allowed to send mail\b(?! (from|as))|has not passed validation"
 )
 HELO = (

@@ -65,6 +65,11 @@ SENDER: tuple[Rule, ...] = (
           r"|improper(ly)? (use of )?(smtp |command )?pipelining|talk(ing|ed)? too (soon|early"
           r"|fast)|pre-?greet",
           source=f"{_EXIM}ch-main_configuration.html"),
+    _text("command", "protocol_error hold",
+          r"(unrecogni[sz]ed|unknown|invalid|illegal) command|command (is )?(not |un)(recogni[sz]ed"
+          r"|implemented|known|allowed|supported)|protocol violation|parameters? not (recogni[sz]ed"
+          r"|implemented|supported)|unrecogni[sz]ed parameter|unsupported option|unimplemented",
+          code="5", phases=MESSAGE, source="RFC 5321 section 4.2.4"),
     _text("bare-line-feed", "protocol_error hold", r"bare (<?LF>?|<?CR>?|line ?feed|newline)",
           code="5", source=f"{_POSTFIX}#smtpd_forbid_bare_newline"),
     *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
@@ -78,6 +83,9 @@ SENDER: tuple[Rule, ...] = (
     _text("null-mx", "domain_unknown fail",
           r"null ?MX|(domain|host)\S* (\S+ )?does(n't| not) accept (e?-?mail|any mail)", code="5",
           phases=RECIPIENT, source="RFC 7505 section 4.1"),
+    _text("headers", "content_rejected fail",
+          r"(duplicate|multiple|missing|invalid|malformed|bad)\W+(\S+ )?headers?\b", code="5",
+          phases="data eod", source="RFC 5322 section 3.6"),
     *_both("authentication", "sender_auth fail", "sender_auth pause", phrases.AUTHENTICATION,
            source="RFC 7372 section 3"),
     _text("recipient-list", "policy fail",
@@ -150,6 +158,11 @@ ACCOUNT: tuple[Rule, ...] = (
                 code="4", source=f"{_POSTFIX}#smtpd_relay_restrictions"),
     *_both("sender", "sender_rejected hold", "sender_rejected hold", phrases.SENDER, phases=MESSAGE,
            source=f"{_POSTFIX}#smtpd_sender_restrictions"),
+    _text("sender-syntax", "sender_rejected hold",
+          r"must contain a domain|(address|sender|mailbox|domain)\b.{0,60}(syntax|missing|malformed"
+          r"|invalid|illegal|required|fully[- ]qualified)|(syntax|missing|malformed|invalid|bad"
+          r"|illegal)\b.{0,60}(address"
+          r"|sender|mailbox|domain)", code="5", phases="mail", source="RFC 5321 section 4.1.1.2"),
     _text("sender-domain", "sender_rejected hold", phrases.DOMAIN, phases="mail"),
 )  # fmt: skip
 
@@ -188,7 +201,8 @@ CONTENT: tuple[Rule, ...] = (
            r"|8-?bit (data|characters?)|line (is )?too long|line (length )?limit|invalid character"
            r"|MIME", phases="data eod"),
     _text("unsupported", "unsupported fail",
-          r"SMTPUTF8|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII|REQUIRETLS", code="5",
+          r"SMTPUTF8|UTF-?8 .{0,20}addresses|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII"
+          r"|REQUIRETLS", code="5",
           phases=MESSAGE, source="RFC 6531 section 3.5"),
 )  # fmt: skip
 
@@ -199,12 +213,20 @@ RECIPIENTS: tuple[Rule, ...] = (
           r"|(lookup|database) (failure|error)|configuration (error|problem)"
           r"|could not load", code="4",
           phases=MESSAGE, source="RFC 5321 section 4.2.3"),
+    _text("dns", "dns_error retry",
+          r"\bDNS (query|lookup|error|failure|problem)|name server failure",
+          code="4", phases=MESSAGE, source="RFC 3463 section 3.5"),
     _text("disk-space", "server_busy next_host", r"insufficient (disk|system) (space|storage)",
           code="4", phases=RECIPIENT, source="RFC 5321 section 4.2.3"),
     *_both("mailbox-full", "mailbox_full fail", "mailbox_full retry", phrases.FULL,
            phases=RECIPIENT, source="RFC 3463 section 3.3"),
     *_both("mailbox-disabled", "mailbox_disabled suppress", "mailbox_disabled retry",
-           phrases.DISABLED, phases=RECIPIENT, source="RFC 3463 section 3.3"),
+           phrases.DISABLED, phases="rcpt", source="RFC 3463 section 3.3"),
+    # Behind the content an account may be the sender's, and a name that is unknown a header's.
+    *_both("mailbox-disabled-late", "mailbox_disabled suppress", "mailbox_disabled retry",
+           r"\b(mailbox|recipient|addressee)\b[^.;]{0,60}\b(disabled|inactive|suspended|deactivated"
+           r"|frozen|expired)\b|\b(disabled|inactive) (mailbox|recipient)", phases="data eod",
+           source="RFC 3463 section 3.3"),
     _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
           phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
     _text("address-5.1.3", "address_invalid fail", enhanced="5.1.3", code="5", phases=RECIPIENT,
@@ -218,8 +240,13 @@ RECIPIENTS: tuple[Rule, ...] = (
            r"|not (a valid )?RFC ?5321|address is not valid rfc"
            r"|need fully-qualified address", phases=RECIPIENT,
            source="RFC 3463 section 3.2"),
-    *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry", phrases.UNKNOWN,
-           phases=RECIPIENT, source=f"{_POSTFIX}#reject_unlisted_recipient"),
+    *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry",
+           phrases.UNKNOWN, phases="rcpt", source=f"{_POSTFIX}#reject_unlisted_recipient"),
+    *_both("mailbox-unknown-late", "mailbox_unknown suppress", "mailbox_unknown retry",
+           r"\b(user|mailbox|recipient|addressee|account)\b[^.;]{0,60}\b(unknown|not (be )?found"
+           r"|not exist|does(n't| not) exist|no longer exists)|\b(unknown|no such"
+           r"|invalid) (local )?(user|mailbox|recipient|account)\b", phases="data eod",
+           source=f"{_POSTFIX}#reject_unlisted_recipient"),
 )  # fmt: skip
 
 LAST: tuple[Rule, ...] = (
