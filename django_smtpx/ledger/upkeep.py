@@ -328,23 +328,39 @@ def _poisoned(lost: int) -> Result:
 
 
 def _delete_contents(old: QuerySet[Content], using: str) -> int:
-    keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
-    return Content.objects.using(using).filter(pk__in=keys).delete()[0]
+    keys = list(old.values_list("message", flat=True)[:_PURGE_BATCH])
+
+    def delete() -> int:
+        gone = _still(Message.objects.using(using).filter(pk__in=keys))
+        return Content.objects.using(using).filter(pk__in=gone).delete()[0]
+
+    return atomically(delete, using) if keys else 0
 
 
 def _delete_messages(old: QuerySet[Message], using: str) -> int:
     keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
 
     def delete() -> int:
+        gone = _still(old.filter(pk__in=keys))
         # Who is on the suppression list stays there without the evidence. Said here, so that the
         # attempts can go in one statement: Django would read each with its transcript first.
-        evidence = Suppression.objects.using(using).filter(attempt__delivery__message__in=keys)
+        evidence = Suppression.objects.using(using).filter(attempt__delivery__message__in=gone)
         evidence.update(attempt=None)
-        attempts = Attempt.objects.using(using).filter(delivery__message__in=keys)
+        attempts = Attempt.objects.using(using).filter(delivery__message__in=gone)
         attempts._raw_delete(using)
-        Content.objects.using(using).filter(pk__in=keys).delete()
-        Delivery.objects.using(using).filter(message__in=keys).delete()
-        Message.objects.using(using).filter(pk__in=keys).delete()
-        return len(keys)
+        Content.objects.using(using).filter(pk__in=gone).delete()
+        Delivery.objects.using(using).filter(message__in=gone).delete()
+        Message.objects.using(using).filter(pk__in=gone).delete()
+        return len(gone)
 
     return atomically(delete, using) if keys else 0
+
+
+def _still(settled: QuerySet[Message]) -> list[int]:
+    """Return which of them are settled still: one that a person sends again meanwhile stays.
+
+    They are written to first, so that whoever comes after that waits, and finds them gone.
+    """
+    settled = settled.filter(settled_at__isnull=False)
+    settled.update(settled_at=F("settled_at"))
+    return list(settled.values_list("pk", flat=True))

@@ -268,6 +268,25 @@ def test_purge_takes_content_first_and_rows_later():
     assert Content.objects.count() == 1
 
 
+def test_purge_leaves_what_is_sent_again_meanwhile(monkeypatch):
+    """A person who is faster than the deletion keeps the message, content and all."""
+    stored()
+    lease, rows = claimed()
+    ledger.settle(lease, [booking(row) for row in rows])
+    original = upkeep.atomically
+
+    def race(work, using):
+        Message.objects.update(settled_at=None)
+        return original(work, using)
+
+    monkeypatch.setattr(upkeep, "atomically", race)
+    assert ledger.purge(lease.now() + 10 * HOUR, HOUR, 24 * HOUR) == (0, 0)
+    assert Content.objects.count() == 1
+    Message.objects.update(settled_at=lease.now())
+    assert ledger.purge(lease.now() + 10 * HOUR, 24 * HOUR, HOUR) == (0, 0)
+    assert Message.objects.count() == 1
+
+
 def test_purge_leaves_unknown_ones():
     """A message with an unknown outcome is not settled: its content stays."""
     stored()

@@ -45,7 +45,7 @@ def test_purges_by_the_retention():
 def test_obeys_the_settings(settings):
     """The site says how long content is kept."""
     settings.SMTPX_CONTENT_RETENTION = timedelta(0)
-    settle(stored(), 0)
+    settle(stored(), 0.01)
     assert run() == "1 content deleted.\n0 messages deleted from the log.\n"
 
 
