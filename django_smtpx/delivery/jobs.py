@@ -141,9 +141,11 @@ def book(
     """Decide about each recipient of one transaction.
 
     ``rests`` says, by action and category, which answers were about more than
-    the recipient: those that they met wait for that.
+    the recipient: those that they met wait for that. What is put off together
+    comes back together, as one transaction and not as one for each recipient.
     """
     bookings = []
+    jitter = rand()
     for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
         rest = rests.get((result.action, result.category))
         if row.mode == "now":
@@ -157,7 +159,7 @@ def book(
                 mailer.retry,
                 on_unknown=mailer.on_unknown,
                 now=now,
-                rand=rand(),
+                rand=jitter,
             )
         bookings.append(
             Booking(

@@ -168,6 +168,17 @@ def test_split_only_where_someone_was_accepted(accepted):
     assert second.decision.step == (0 if accepted else 1)
 
 
+def test_what_is_put_off_together_comes_back_together():
+    """One content for all of them then, and not one for each: they share the jitter."""
+    job = Job(tuple(row(number) for number in range(1, 6)))
+    later = {"outcome": "deferred", "category": "greylisted", "action": "retry"}
+    results = tuple(result(f"{number}@example.com", **later) for number in range(1, 6))
+    outcome = Outcome(job.envelope(b"x", MAILER), results)
+    chances = iter((0.1, 0.3, 0.5, 0.7, 0.9))
+    bookings = book(outcome, job, MAILER, now=NOW, rand=lambda: next(chances))
+    assert len({booking.decision.next_attempt_at for booking in bookings}) == 1
+
+
 def test_transcripts_of_success_are_kept_when_asked():
     """The mailer's transcript option decides."""
     from dataclasses import replace
