@@ -37,8 +37,10 @@ HASTY = 2 * HOUR
 RATE = Rate.parse("200/m")
 
 _LAST_MAIL = 20 * HOUR
+_SALE = 10.3 * HOUR
 _SENDER = "shop@site.example"
 _USERS = 40
+_LARGE = (servers.Limiting, servers.Crowded)
 _WAITING = ("queued", "deferred")
 
 
@@ -94,8 +96,8 @@ class Size:
     bursts: int
 
 
-WHOLE = Size(messages=20_000, destinations=200, clumps=250, bursts=5)
-SMALL = Size(messages=1_000, destinations=24, clumps=25, bursts=2)
+WHOLE = Size(messages=20_000, destinations=200, clumps=200, bursts=5)
+SMALL = Size(messages=1_000, destinations=24, clumps=18, bursts=2)
 
 
 class World:
@@ -105,21 +107,21 @@ class World:
         share = max(1, size.destinations // 40)
         self.places: dict[str, Place] = {}
         self.by_mailer: dict[str, list[Place]] = {}
-        self._now = now
+        self.bursts = [_SALE, *(rand.uniform(1 * HOUR, _LAST_MAIL) for _ in range(size.bursts - 1))]
         for number in range(3 * share):
-            dies = rand.uniform(6 * HOUR, 17 * HOUR)
+            dies = self._before_a_burst(number, rand)
             self._add("direct", servers.Dead(f"dead{number}.example", now, dies))
         for number in range(share):
-            dies = rand.uniform(6 * HOUR, 17 * HOUR)
+            dies = self._before_a_burst(number, rand)
             name = f"backed{number}.example"
             self._add("direct", servers.Backed(name, now, dies, number + 1))
         for kind, count in (
             (servers.Greylisting, 2 * share),
             (servers.HintingGreylisting, 2 * share),
-            (servers.Limiting, share),
+            (servers.Limiting, 2),
             (servers.TenAtOnce, 2 * share),
             (servers.Dropping, share),
-            (servers.Crowded, share),
+            (servers.Crowded, 2),
             (servers.Brief, share),
         ):
             for number in range(count):
@@ -136,6 +138,12 @@ class World:
             self._add(name, kind(f"{name}.example", now))
         for number in range(size.destinations - len(self.places)):
             self._add("direct", Place(f"healthy{number}.example", now))
+        large = [one for one in self.by_mailer["direct"] if isinstance(one, _LARGE)]
+        self.large = [*large, self.places["healthy0.example"]]
+
+    def _before_a_burst(self, number: int, rand: random.Random) -> float:
+        """Return when a server dies, so that much mail comes while it is dead."""
+        return self.bursts[number % len(self.bursts)] - rand.uniform(-5, 50) * MINUTE
 
     def _add(self, mailer: str, place: Place) -> None:
         self.places[place.name] = place
@@ -187,7 +195,7 @@ class Traffic:
         self._mailers = ("direct",) * 14 + ("once", "hasty", "relay", "login", "picky", "rated")
         in_bursts = size.messages * 8 // 10
         sizes = [*_shares(in_bursts, size.bursts), *_shares(size.messages - in_bursts, size.clumps)]
-        times = [rand.uniform(0, _LAST_MAIL) for _ in sizes]
+        times = [*world.bursts, *(rand.uniform(0, _LAST_MAIL) for _ in range(size.clumps))]
         bursts = [number < size.bursts for number in range(len(sizes))]
         self.mails = [
             self._batch(at, count, burst=burst)
@@ -198,10 +206,15 @@ class Traffic:
         """Return what comes at once: to everybody in a burst, else to a few destinations."""
         rand = self._rand
         ways = [
-            (mailer, rand.choice(self._world.by_mailer[mailer]))
+            (mailer, rand.choice(self._places(mailer, burst=burst)))
             for mailer in rand.choices(self._mailers, k=count if burst else 3)
         ]
         return [self._mail(at, *rand.choice(ways)) for _ in range(count)]
+
+    def _places(self, mailer: str, *, burst: bool) -> list[Place]:
+        """Return where mail goes; a third of a burst to the few that most people are with."""
+        few = burst and mailer == "direct" and self._rand.random() < 0.33
+        return self._world.large if few else self._world.by_mailer[mailer]
 
     def _mail(self, at: float, mailer: str, place: Place) -> Mail:
         rand = self._rand
@@ -234,7 +247,7 @@ class Traffic:
     def _recipients(self, mailer: str, place: Place) -> tuple[str, ...]:
         """Return one recipient mostly, of one destination, and sometimes up to 40, of several."""
         rand = self._rand
-        many = rand.random() < (0.3 if isinstance(place, servers.TenAtOnce) else 0.02)
+        many = rand.random() < (0.1 if isinstance(place, servers.TenAtOnce) else 0.01)
         count = rand.randint(2, _USERS) if many else 1
         users = rand.sample(range(_USERS), count)
         domains = [place.name]
@@ -317,6 +330,7 @@ class Day:
             pacing.header_key("boss@site.example"),
         ]
         self.resumed = pacing.resume_senders("picky", keys, ledger.now())
+        self._due = None
 
     # -- workers ---------------------------------------------------------------------------------
 

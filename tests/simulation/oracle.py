@@ -58,9 +58,9 @@ class Oracle:
             return self._dropped(mail, place, due)
         first = self._is_stranger(mail, recipient, place)
         opens = _opens(mail, place, due)
-        sent = Expected(frozenset({"sent"}), (1, 1), 1 + first, opens, _by(mail, place, opens))
-        if mail.expires_at is None or opens + PROMPT <= mail.expires_at:
-            return sent
+        by = _by(mail, place, due, opens)
+        if mail.expires_at is None or by <= mail.expires_at:
+            return Expected(frozenset({"sent"}), (1, 1), 1 + first, opens, by)
         if mail.expires_at <= opens:
             return Expected(frozenset({"failed"}), (0, 0), 1, due)
         return Expected(frozenset({"sent", "failed"}), (0, 1), 1, opens)
@@ -102,12 +102,15 @@ def _opens(mail: Mail, place: servers.Place, due: float) -> float:
     return due
 
 
-def _by(mail: Mail, place: servers.Place, opens: float) -> float:
-    """Return when it has to be there at the latest: what rests is probed within the hour."""
-    if isinstance(place, servers.Forgetful) and opens == place.ends:
-        return opens + HOUR + PROMPT
-    if isinstance(place, servers.Dead) and opens == place.lives:
-        return opens + HOUR + PROMPT
-    if isinstance(place, servers.Limiting):
-        return opens + HOUR
-    return opens + PROMPT
+def _by(mail: Mail, place: servers.Place, due: float, opens: float) -> float:
+    """Return when it has to be there at the latest: what rests is probed within the hour, and
+    that goes for what comes meanwhile as well.
+    """
+    ends = 0.0
+    if isinstance(place, servers.Dead) and due >= place.dies:
+        ends = place.lives + HOUR
+    elif isinstance(place, servers.Forgetful) and due >= place.begins:
+        ends = place.ends + HOUR
+    elif isinstance(place, servers.Limiting):
+        ends = opens + HOUR
+    return max(opens, ends) + PROMPT

@@ -235,23 +235,22 @@ class Dropping(Place):
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         super().__init__(name, now)
-        self._dropped: set[tuple[int, tuple[str, ...]]] = set()
+        self._dropped: set[int] = set()
 
     @staticmethod
     def drops(number: int) -> bool:
         """Say whether it will drop that message."""
-        return number % 4 == 0
+        return number % 7 == 0
 
     @staticmethod
     def takes(number: int) -> bool:
         """Say whether it has taken a message that it drops."""
-        return number % 8 == 0
+        return number % 14 == 0
 
     def content(self, at: Conversation, number: int):
-        key = (number, tuple(at.recipients))
-        if not self.drops(number) or key in self._dropped:
+        if not self.drops(number) or number in self._dropped:
             return None
-        self._dropped.add(key)
+        self._dropped.add(number)
         if self.takes(number):
             self.take(at, number)
         return self.hang_up(at, "dropped")
