@@ -2,9 +2,10 @@
 
 Each success raises the number by 1/N, so that it grows by one when N have
 succeeded. The first failure to connect or to be greeted lowers it by one, at
-once, and so does each N more. A destination at which more than a whole round
-of N fails with no success between is dead (Postfix, SCHEDULER_README: feedback
-of 1/N with a hysteresis of 1, and "dead destination" detection).
+once, and so does each N more (Postfix, SCHEDULER_README: feedback of 1/N with
+a hysteresis of 1). Postfix calls a destination dead after a whole round of
+failures; ours rests after the first one, for that rest begins with a minute
+and costs no other mail a try.
 
 One thing is simpler than there: a success forgets the failures before it, so
 that failures count from the last success on. With one connection in K that
@@ -17,10 +18,6 @@ from dataclasses import dataclass
 from typing import Self
 
 _INITIAL = 2
-_FAILED_COHORTS = 1.0
-"""More failed rounds than that make a destination dead; the default of Postfix's
-default_destination_concurrency_failed_cohort_limit."""
-
 _ROUNDING = 1e-9
 """N times 1/N is 1, whatever it is in floating point."""
 
@@ -69,11 +66,6 @@ class Concurrency:
     def allowed(self, cap: int) -> int:
         """Return how many connections may be open at once: at least one, at most ``cap``."""
         return max(1, min(self._now, cap))
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether so many failed since the last success that the destination is to rest."""
-        return self.failed_cohorts > _FAILED_COHORTS
 
     @property
     def _now(self) -> int:
