@@ -151,10 +151,12 @@ def redirect_ready(mailer: str, *, by_domain: bool) -> int:
     ready = Delivery.objects.using(database()).filter(
         mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
     )
+    astray = ready.filter(destination__gt="")
     if by_domain:
         astray = ready.filter(destination="").exclude(domain="")
-        return _update_all(astray, destination=F("domain"))
-    return _update_all(ready.filter(destination__gt=""), destination="")
+    if not astray.exists():
+        return 0
+    return _update_all(astray, destination=F("domain") if by_domain else "")
 
 
 def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int, int]:
