@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from django_smtpx.smtp.rules import Rule
+
 
 class Client:
     """Speaks to one server; a context manager.
@@ -39,7 +41,9 @@ class Client:
     ``port`` defaults by ``security``: 465, 587, else 25. ``timeout`` and
     ``eod_timeout`` are in seconds. ``auth`` names SASL mechanisms, best first, or is "auto".
     ``oauth_token`` is called for a bearer token. Raises ``ValueError`` where it stands beside a
-    password or without a username, and for a mechanism that is named and not installed.
+    password or without a username, and for a mechanism that is named and not installed. ``rules``
+    judge refusals before those of this package do; ``relay`` says whether mail is submitted to the
+    host, or whether it is the recipients' own.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Client:
         chunking: bool = True,
         chunking_window: int = 1,
         transcript: Transcript = "failures",
+        rules: Sequence[Rule] = (),
+        relay: bool = True,
     ) -> None:
         mechanisms = _mechanisms(auth)
         credential = _credential(username, password, oauth_token, mechanisms)
@@ -95,6 +101,8 @@ class Client:
             chunking=chunking,
             chunking_window=chunking_window,
             transcript=transcript,
+            rules=tuple(rules),
+            relay=relay,
         )
         self._session: Session | None = None
 

@@ -4,7 +4,7 @@ import smtplib
 
 import pytest
 
-from django_smtpx.smtp import Client, Envelope, RecipientsRefused, SMTPError
+from django_smtpx.smtp import Client, Envelope, RecipientsRefused, Rule, SMTPError
 from django_smtpx.smtp.options import Credential, Security
 from django_smtpx.testing import ScriptedServer
 from tests.smtp.talk import BYE, Server, accepted, envelope, opening
@@ -343,3 +343,18 @@ def test_bad_arguments(wrong, word):
     """What could never work is refused where it is written, by its name."""
     with pytest.raises(ValueError, match=word):
         Client("192.0.2.1", **wrong)
+
+
+def test_rules_of_ones_own():
+    """The client judges by the rules that it is given, first, and knows whose server it is."""
+    busy = Rule(id="mine", category="server_busy", action="retry", text="relay")
+    with ScriptedServer({"RCPT": "550 5.7.1 Unable to relay"}) as server:
+        for given, expected in (
+            ({}, ("text-relay-denied", "hold")),
+            ({"relay": False}, ("text-relay-denied-mx", "fail")),
+            ({"rules": [busy]}, ("mine", "retry")),
+        ):
+            with Client(server.host, server.port, security="none", **given) as client:
+                with pytest.raises(RecipientsRefused) as refused:
+                    client.send(Envelope("a@example.com", ["b@example.net"], b"Subject: x\r\n\r\n"))
+                assert (refused.value.rule, refused.value.action) == expected

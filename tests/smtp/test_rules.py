@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import doctest
+import importlib.util
 import pickle
 import re
 import subprocess
@@ -21,6 +23,7 @@ from django_smtpx.smtp.rules.table import RULES
 from django_smtpx.smtp.verdict import FINAL_ACTIONS, judge_reply
 
 REPLIES = Path(__file__).parent / "replies"
+DOCS = Path(__file__).parents[2] / "docs"
 SESSION = ("connect", "greeting", "ehlo", "starttls", "auth")
 
 
@@ -187,3 +190,23 @@ def test_long_texts_are_judged_by_their_beginning():
     """However long a server talks, judging it takes its bounded time."""
     reply = Reply(550, ("relay user 1.2.3.4 " * 5_000 + "spam",))
     assert judge_reply("eod", reply).category != "spam"
+
+
+def test_the_page_shows_the_rules_as_they_are():
+    """The tables are those that run; ``python docs/make_rules.py`` writes them."""
+    spec = importlib.util.spec_from_file_location("make_rules", DOCS / "make_rules.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (DOCS / "verdicts.md").read_text(encoding="utf-8")
+    assert module.page(text) == text
+    assert text.count("\n| [`") + text.count("\n| `") >= len(RULES)
+
+
+def test_the_examples_of_the_page_run():
+    """What the page shows is what happens."""
+    text = (DOCS / "verdicts.md").read_text(encoding="utf-8")
+    test = doctest.DocTestParser().get_doctest(text, {}, "verdicts.md", None, 0)
+    said = []
+    doctest.DocTestRunner().run(test, out=said.append)
+    assert test.examples
+    assert not said, "".join(said)
