@@ -58,6 +58,7 @@ def upkeep() -> None:
     ledger.reclaim(at)
     ledger.expire(at)
     pacing.reopen_changed(mailers(), at)
+    pacing.end_pauses(at)
     ledger.promote(at)
     ledger.notice_delays(at)
 

@@ -48,10 +48,16 @@ def park(
     return first + _update_all(ready, next_attempt_at=_in_waves(until, at), **values)
 
 
-def unpark(mailer: str, at: datetime, *, destination: str | None = None) -> int:
-    """Make everything that rests behind ``mailer`` due now: its pause is over."""
+def unpark(
+    mailer: str, at: datetime, *, destination: str | None = None, domain: str | None = None
+) -> int:
+    """Make everything that rests behind ``mailer`` due now: its pause is over.
+
+    Or only what goes straight to a ``destination``, or, whichever way, to a ``domain``.
+    """
     resting = Delivery.objects.using(database()).filter(
         _to(destination),
+        Q() if domain is None else Q(domain=domain),
         mailer=mailer,
         lane=Lane.IDLE,
         status__in=WAITING,

@@ -156,10 +156,12 @@ class Migration(migrations.Migration):
                 ('slow_since', models.DateTimeField(editable=False, null=True, verbose_name='slowed down at')),
                 ('concurrency', models.FloatField(editable=False, null=True, verbose_name='connections it is worth')),
                 ('failed_cohorts', models.FloatField(editable=False, null=True)),
+                ('resumed_at', models.DateTimeField(editable=False, null=True, verbose_name='resumed at')),
             ],
             options={
                 'verbose_name': 'route',
                 'verbose_name_plural': 'routes',
+                'permissions': (('resume_route', 'Can resume routes'),),
             },
         ),
         migrations.CreateModel(

@@ -38,10 +38,13 @@ class Route(models.Model):
     slow_since = models.DateTimeField(_("slowed down at"), null=True, editable=False)
     concurrency = models.FloatField(_("connections it is worth"), null=True, editable=False)
     failed_cohorts = models.FloatField(null=True, editable=False)
+    # By a person, and not looked after yet: see pacing.manual.
+    resumed_at = models.DateTimeField(_("resumed at"), null=True, editable=False)
 
     class Meta:
         verbose_name = _("route")
         verbose_name_plural = _("routes")
+        permissions = (("resume_route", "Can resume routes"),)
         constraints = (
             models.UniqueConstraint(
                 fields=("mailer", "host", "domain", "sender"), name="smtpx_route_key"

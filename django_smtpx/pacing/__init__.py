@@ -2,7 +2,8 @@
 
 A *way* is a mailer, or one destination of it. What fails is booked on the clock
 that it is about: ``gates`` on the way, ``hosts`` on one host of several,
-``holds`` on a sender, ``credentials`` on a password. ``slots`` are the
+``holds`` on a sender, ``credentials`` on a password; ``manual`` is what a person
+closes and opens, whatever the clocks say. ``slots`` are the
 connections of all workers, ``meter`` counts contents against a rate, ``slow``
 and ``worth`` keep what servers have let us know. All of it is rows in the
 outbox's database, written by compare-and-swap: no other service is needed.
@@ -33,6 +34,7 @@ from django_smtpx.pacing.holds import (
     while_probed,
 )
 from django_smtpx.pacing.hosts import Hosts, book_host_failure, book_host_success, hosts_to_try
+from django_smtpx.pacing.manual import end_pauses, pause, resume
 from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
 from django_smtpx.pacing.slots import (
     SLOT_LEASE,
@@ -69,6 +71,7 @@ __all__ = [
     "connections",
     "count",
     "credential_mac",
+    "end_pauses",
     "envelope_key",
     "forget_refused",
     "forget_resting",
@@ -83,9 +86,11 @@ __all__ = [
     "key_of",
     "limits_on",
     "opens_at",
+    "pause",
     "renew_slot",
     "reopen_changed",
     "rest_slot",
+    "resume",
     "resume_senders",
     "resume_senders_of",
     "survey",

@@ -107,7 +107,9 @@ def book_failure(way: Way, error: SMTPError, at: datetime) -> datetime | None:
     if error.category not in CREDENTIAL:
         if _is_about_another_credential(way.mailer, route):
             # The hold let this one through, and would do so again and again.
-            resumable(rows(key)).update(state=State.OPEN, paused_until=None, consecutive_failures=0)
+            resumable(rows(key), at).update(
+                state=State.OPEN, paused_until=None, consecutive_failures=0
+            )
         of_mailer = error.category == Category.QUOTA_EXHAUSTED
         return rest(key if of_mailer else Key(way.name, domain=way.domain), error, at)
     until = credentials.refuse(way.mailer, at)
@@ -115,16 +117,16 @@ def book_failure(way: Way, error: SMTPError, at: datetime) -> datetime | None:
         own = credentials.credential_mac(way.mailer)
         if route.working_mac not in ("", own):
             return at
-    return hold(key, error, until)
+    return hold(key, error, until, at)
 
 
 def book_success(way: Way, at: datetime) -> None:
     """Open the way again after a probe succeeded, and let its parked mail come."""
     credentials.forgive(way.mailer)
     mac = credentials.credential_mac(way.mailer) if _logs_in(way.mailer) else ""
-    if reopen(Key(way.name), working_mac=mac):
+    if reopen(Key(way.name), at, working_mac=mac):
         ledger.unpark(way.name, at)
-    if way.domain and reopen(Key(way.name, domain=way.domain)):
+    if way.domain and reopen(Key(way.name, domain=way.domain), at):
         begin_anew(way)
         ledger.unpark(way.name, at, destination=way.domain)
 

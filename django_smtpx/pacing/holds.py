@@ -107,7 +107,7 @@ def hold_sender(way: Way, key: str, error: SMTPError, at: datetime) -> datetime 
     if error.code is not None and error.code // 100 == 4:
         failures = route.consecutive_failures if route is not None else 0
         until = at + PROBES[min(failures, len(PROBES) - 1)]
-    return hold(Key(way.name, sender=key), error, until)
+    return hold(Key(way.name, sender=key), error, until, at)
 
 
 def resume_senders(mailer: str, keys: Iterable[str], at: datetime) -> int:
@@ -121,6 +121,7 @@ def resume_senders(mailer: str, keys: Iterable[str], at: datetime) -> int:
             pause_reason="",
             category="",
             consecutive_failures=0,
+            resumed_at=at,
         )
     if count:
         ledger.unpark(mailer, at)

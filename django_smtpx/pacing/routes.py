@@ -82,7 +82,7 @@ def rest(key: Key, error: SMTPError, at: datetime) -> datetime | None:
     route, _ = all_routes().get_or_create(**asdict(key))
     if route.state == State.HELD and route.paused_until is None:
         return None
-    if route.state != State.OPEN and route.paused_until is not None and route.paused_until > at:
+    if route.state != State.OPEN and _later(route.paused_until, at):
         return route.paused_until
     held = error.category in HOLDS
     steps = PROBES if held else PAUSES
@@ -93,10 +93,15 @@ def rest(key: Key, error: SMTPError, at: datetime) -> datetime | None:
     )
 
 
-def hold(key: Key, error: SMTPError, until: datetime | None) -> datetime | None:
-    """Hold the route of ``key`` until its next probe (None: until a person resumes it)."""
+def hold(key: Key, error: SMTPError, until: datetime | None, at: datetime) -> datetime | None:
+    """Hold the route of ``key`` until its next probe (None: until a person resumes it).
+
+    What a person has paused longer than ``at`` stays as it is.
+    """
     route, _ = all_routes().get_or_create(**asdict(key))
     if route.state == State.HELD and route.paused_until in (None, until):
+        return route.paused_until
+    if route.state == State.PAUSED and not route.category and _later(route.paused_until, at):
         return route.paused_until
     failures = route.consecutive_failures + 1
     return _close(key, route, error, until, State.HELD, failures=failures)
@@ -133,11 +138,11 @@ def _close(
     return until
 
 
-def reopen(key: Key, **values: object) -> bool:
-    """Open the route of ``key``; False when it was open and sound, or a person holds it."""
+def reopen(key: Key, at: datetime | None = None, **values: object) -> bool:
+    """Open the route of ``key``; False when it was open and sound, or a person closed it."""
     disturbed = ~Q(state=State.OPEN) | Q(consecutive_failures__gt=0)
     opened = (
-        resumable(rows(key))
+        resumable(rows(key), at)
         .filter(disturbed)
         .update(
             state=State.OPEN,
@@ -151,14 +156,24 @@ def reopen(key: Key, **values: object) -> bool:
     return bool(opened)
 
 
-def resumable(routes: QuerySet[Route]) -> QuerySet[Route]:
-    """What a person holds (without a time) only a person resumes."""
-    return routes.exclude(state=State.HELD, paused_until=None)
+def resumable(routes: QuerySet[Route], at: datetime | None = None) -> QuerySet[Route]:
+    """What a person holds (without a time) only a person resumes.
+
+    And so it is, at ``at``, with what a person has paused: there is no category of failure.
+    """
+    found = routes.exclude(state=State.HELD, paused_until=None)
+    if at is None:
+        return found
+    return found.exclude(state=State.PAUSED, category="", paused_until__gt=at)
 
 
 def take_probe(key: Key, due: datetime, at: datetime, lasts: timedelta) -> bool:
     """Say whether the probe that is ``due`` is ours: nobody else's for as long as it may last."""
     return bool(rows(key).filter(paused_until=due).update(paused_until=at + lasts))
+
+
+def _later(time: datetime | None, at: datetime) -> bool:
+    return time is not None and time > at
 
 
 def reason_of(error: SMTPError) -> str:
