@@ -127,7 +127,8 @@ class Chunk:
         """Count the content against the rate; what is known is written before it waits."""
         if self._meter is None:
             return True
-        return self._meter.admit(self._may_wait) and self._may_leave(job)
+        waiting = len(self._pending) - len(self._cleared)
+        return self._meter.admit(self._may_wait, wanted=waiting) and self._may_leave(job)
 
     def _may_wait(self) -> bool:
         """Say whether there is nothing under way that would wait for its answer meanwhile."""

@@ -28,6 +28,8 @@ PATIENCE = 10.0
 
 _MOST_AT_ONCE = 20
 _SWAP_PAUSE = 0.002
+_LIFE = 1.5
+"""A grant lives for so many times what it took to get the last one, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +75,40 @@ class Meter:
         self._until = 0.0
         self._opens_at = 0.0
         self._batch = 1
+        self._taking = 0.0
 
-    def soon(self) -> bool:
-        """Say whether a content may leave within :data:`PATIENCE`: otherwise none is begun."""
-        if not self.limits or self._holds() or self._take():
+    def soon(self, ahead: int = 0) -> bool:
+        """Say whether a content may leave within :data:`PATIENCE`: otherwise none is begun.
+
+        ``ahead`` are the contents that have been begun and are not counted yet: it is about the
+        one behind them.
+        """
+        if not self.limits or (self._holds() and self._left > ahead):
             return True
-        return self._opens_at - self._now() <= PATIENCE
+        if not ahead and self._take(1):
+            return True
+        now = self._now()
+        if ahead:
+            wanted = ahead + 1 - self._left
+            self._opens_at = max(_next_at(limit, now, wanted) for limit in self.limits)
+        return self._opens_at - now <= PATIENCE
 
-    def admit(self, before_waiting: Callable[[], bool] = lambda: True) -> bool:
+    def admit(
+        self, before_waiting: Callable[[], bool] = lambda: True, *, wanted: int = _MOST_AT_ONCE
+    ) -> bool:
         """Count one content that leaves now; wait for its turn if that is not long.
 
-        ``before_waiting`` is called once before it waits, and may refuse to.
+        ``before_waiting`` is called once before it waits, and may refuse to. ``wanted`` is how many
+        there are with this one, as far as is known: others may be waiting for what would only be
+        given back. A grant that had run out by the time that it was on record is none.
         """
         if not self.limits:
             return True
         give_up, asked = self._now() + PATIENCE, False
-        while not (self._holds() or self._take()):
-            if self._opens_at > give_up or not (asked or before_waiting()):
+        while not self._holds():
+            if self._take(wanted) and self._now() <= give_up:
+                continue
+            if max(self._opens_at, self._now()) > give_up or not (asked or before_waiting()):
                 return False
             asked = self.waited = True
             self._sleep(max(self._opens_at - self._now(), _SWAP_PAUSE))
@@ -112,14 +131,17 @@ class Meter:
         self.close()
         return False
 
-    def _take(self) -> bool:
-        """Ask all limits for the next contents; the scarcest says how many."""
+    def _take(self, wanted: int) -> bool:
+        """Ask all limits for the next contents, ``wanted`` at most; the scarcest says how many."""
         if self._grants:
             # The last grant was used up: there is more to send than was asked for.
             self._batch = min(self._batch * 2, _MOST_AT_ONCE)
-        self._grants, count, until = [], self._batch, float("inf")
+        self._grants, count, until = [], min(self._batch, wanted), float("inf")
+        began = self._now()
+        # As long as it took the last time: what is granted has to be written down first.
+        life = self._taking * _LIFE
         for limit in self.limits:
-            grant, opens_at = take(limit, self._now(), count)
+            grant, opens_at = take(limit, self._now(), count, life=life)
             if not grant.count:
                 self._opens_at = opens_at
                 self._give_back(0)
@@ -130,6 +152,7 @@ class Meter:
         self._left, self._until = count, until
         for limit, grant in self._grants:
             give_back(limit, grant, grant.count - count)
+        self._taking = self._now() - began
         return True
 
     def _give_back(self, left: int) -> None:
@@ -138,17 +161,23 @@ class Meter:
             give_back(limit, grant, left or grant.count)
 
 
-def take(limit: Limit, at: float, wanted: int) -> tuple[Grant, float]:
-    """Count up to ``wanted`` contents; return the grant, and when there are more if it is empty."""
+def take(limit: Limit, at: float, wanted: int, *, life: float = 0.0) -> tuple[Grant, float]:
+    """Count up to ``wanted`` contents; return the grant, and when there are more if it is empty.
+
+    The grant lives for ``life`` seconds at least, as far as its window allows.
+    """
+    began, now = time.monotonic(), at
     while True:
         counts, version = _read(limit)
         window = Window.load(counts, limit.rate)
-        grant, taken = window.take(at, wanted)
+        grant, taken = window.take(now, wanted, life=life)
         if not grant.count:
-            return grant, window.next_at(at)
+            return grant, window.next_at(now)
         if _swap(limit, version, taken):
-            return grant, at
+            return grant, now
         time.sleep(_SWAP_PAUSE)
+        # Who was second comes later than he asked.
+        now = at + time.monotonic() - began
 
 
 def give_back(limit: Limit, grant: Grant, count: int) -> None:
@@ -181,6 +210,10 @@ def opens_at(way: Way, at: datetime) -> datetime:
     ]
     latest = max(times, default=now)
     return at if latest <= now else datetime.fromtimestamp(latest, UTC)
+
+
+def _next_at(limit: Limit, at: float, wanted: int) -> float:
+    return Window.load(_read(limit)[0], limit.rate).next_at(at, wanted)
 
 
 def _read(limit: Limit) -> tuple[str, int]:
