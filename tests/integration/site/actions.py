@@ -60,6 +60,20 @@ def send_many(count: int) -> dict[str, Any]:
     return {"messages": stored}
 
 
+def send_by(mailer: str, count: int, sender: str = "from@example.com") -> None:
+    """Send ``count`` small messages by one of several mailers, in one transaction."""
+    with transaction.atomic():
+        for number in range(count):
+            message = EmailMessage(
+                f"Message {number}",
+                f"The body of {number}.\n",
+                sender,
+                [f"to-{number}@example.net"],
+            )
+            message.mailer = mailer  # type: ignore[attr-defined]
+            assert message.send() == 1
+
+
 def send_in_transaction(*, commit: bool, subject: str) -> dict[str, Any]:
     """Send one mail inside atomic() and then commit, or roll back; return the rows inside and after."""
 

@@ -1,0 +1,130 @@
+"""A rate over all workers: four of them, one mailer with so many a second, one with so many a minute."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.integration.tools import free_port, listening, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.integration.sites import Site
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+WORKERS = 4
+LOOSE = 1.05
+"""A window of the rate's length holds no more than so many times its count."""
+FAST = 0.95
+"""The whole run is no slower than so many times the rate."""
+
+
+class Run(NamedTuple):
+    """A mailer with its rate, and how many messages it is given."""
+
+    mailer: str
+    count: int
+    seconds: float
+    messages: int
+
+    @property
+    def rate(self) -> str:
+        """The rate as an option."""
+        return f"{self.count}/{ {1.0: 's', 60.0: 'm'}[self.seconds] }"
+
+    @property
+    def ideal(self) -> float:
+        """Seconds from the first content to the last one: a full number goes at once, and another
+        one each time that the length has passed.
+        """
+        return (self.messages - 1) // self.count * self.seconds
+
+
+# More than three claims of a hundred: for the fourth worker there is something left. Longer than a
+# drain takes new work for, and than the sweep's interval, so that one takes over from another.
+RUNS = (Run("second", 14, 1.0, 14 * 46), Run("minute", 300, 60.0, 420))
+
+
+class Arrival(NamedTuple):
+    """One content: when it came, and on which connection."""
+
+    at: float
+    connection: int
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[[], tuple[int, Path]]]:
+    """Start servers that write down when each content came."""
+    with ExitStack() as stack:
+
+        def make() -> tuple[int, Path]:
+            port = free_port()
+            file = tmp_path / f"stamps-{port}.tsv"
+            argv = [sys.executable, "-m", "tests.integration.stamping", str(port), str(file)]
+            log = tmp_path / f"stamping-{port}.log"
+            stack.enter_context(running(argv, log=log, ready=lambda: listening(port)))
+            return port, file
+
+        yield make
+
+
+def arrivals(file: Path) -> list[Arrival]:
+    """Return what has come, in order."""
+    lines = (line.split("\t") for line in file.read_text().splitlines())
+    return sorted(Arrival(float(at), int(number)) for at, number, _, _ in lines)
+
+
+def fullest(times: Sequence[float], seconds: float) -> int:
+    """Return how many of ``times``, which are sorted, the fullest window of ``seconds`` holds.
+
+    The window is half open: what left a whole length ago counts no more.
+    """
+    return max(bisect_right(times, at + seconds - 1e-9) - number for number, at in enumerate(times))
+
+
+@pytest.mark.parametrize(("database", "broker"), [("sqlite", "filesystem"), ("postgres", "redis")])
+def test_four_workers_keep_a_rate_and_use_it(
+    make_site: Callable[..., Site],
+    make_server: Callable[[], tuple[int, Path]],
+    database: str,
+    broker: str,
+) -> None:
+    """No window holds more than 1.05 times the rate, and no more than 5 % of it is left unused."""
+    servers = {run.mailer: make_server() for run in RUNS}
+    mailers = {
+        run.mailer: {
+            "host": "127.0.0.1", "port": servers[run.mailer][0], "security": "none",
+            "rate": run.rate,
+        }
+        for run in RUNS
+    }  # fmt: skip
+    site = make_site(
+        database, broker, {}, style="SMTPX_MAILERS", SMTPX_MAILERS={"default": {}, **mailers}
+    )
+    with ExitStack() as stack:
+        for _ in range(WORKERS):
+            stack.enter_context(site.worker("prefork", 2))
+        for run in RUNS:
+            site.call("send_by", mailer=run.mailer, count=run.messages)
+        statuses = site.call("wait_settled", seconds=120)
+    assert statuses == {"sent": sum(run.messages for run in RUNS)}
+    for run in RUNS:
+        came = arrivals(servers[run.mailer][1])
+        times = [each.at for each in came]
+        most, took = fullest(times, run.seconds), times[-1] - times[0]
+        print(
+            f"{database}, {broker}, {run.rate}: {len(came)} contents over "
+            f"{len({each.connection for each in came})} connections, {most} in the fullest window, "
+            f"{took:.2f} s where {run.ideal:.2f} s is the least: {run.ideal / took:.1%}."
+        )
+        assert len(came) == run.messages
+        assert len({each.connection for each in came}) > 1
+        assert most <= LOOSE * run.count
+        assert took <= run.ideal / FAST
