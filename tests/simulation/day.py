@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,12 +34,13 @@ WORKERS = 3
 TICK = 10.0
 MAX_CONNECTIONS = 4
 HASTY = 2 * HOUR
-RATE = Rate.parse("200/m")
+RATE = Rate.parse("120/m")
 
 _LAST_MAIL = 20 * HOUR
 _SALE = 10.3 * HOUR
 _SENDER = "shop@site.example"
 _USERS = 40
+_OFTEN = ("direct",) * 14 + ("rated",) * 3
 _LARGE = (servers.Limiting, servers.Crowded)
 _WAITING = ("queued", "deferred")
 
@@ -192,7 +193,7 @@ class Traffic:
         self._world = world
         self._rand = rand
         self._numbers = 0
-        self._mailers = ("direct",) * 14 + ("once", "hasty", "relay", "login", "picky", "rated")
+        self._mailers = (*_OFTEN, "once", "hasty", "relay", "login", "picky")
         in_bursts = size.messages * 8 // 10
         sizes = [*_shares(in_bursts, size.bursts), *_shares(size.messages - in_bursts, size.clumps)]
         times = [*world.bursts, *(rand.uniform(0, _LAST_MAIL) for _ in range(size.clumps))]
@@ -275,6 +276,7 @@ class Day:
     def __init__(self, size: Size, seed: int) -> None:
         rand = random.Random(seed)
         random.seed(seed)
+        self.seed = seed
         self.clock = Clock()
         self.rand = rand
         self.world = World(self.clock.monotonic, size, rand)
@@ -392,8 +394,3 @@ def _shared_connection() -> Iterator[None]:
         if pragmas:
             # The next one to be made has the settings' own.
             connection.close()
-
-
-def tally(values) -> dict:
-    """Count, in a stable order."""
-    return dict(sorted(Counter(values).items()))

@@ -50,8 +50,8 @@ class Place:
                 "CONNECT": lambda at, arg: self._connected(at),
                 "QUIT": lambda at, arg: self._open.discard(at),
                 "AUTH": lambda at, arg: self.auth(at),
-                "MAIL": lambda at, arg: self.mail(at, arg),
-                "RCPT": lambda at, arg: self._rcpt(at, arg),
+                "MAIL": self.mail,
+                "RCPT": self._rcpt,
                 "EOD": lambda at, arg: self._content(at),
             },
             host=self.listens_on,
@@ -153,15 +153,18 @@ class Dead(Place):
         self.knocked: list[float] = []
 
     def is_dead(self) -> bool:
+        """Say whether this is its hour."""
         return self.dies <= self.now() < self.lives
 
     def options(self, nobody: int) -> tuple[Options, ...]:
+        """Return the way to it, and in its hour the way to nobody."""
         if self.is_dead():
             self.knocked.append(self.now())
             return (self._options(nobody),)
         return super().options(nobody)
 
     def mail(self, at: Conversation, arg: str):
+        """Drop the connections that were open when its hour began."""
         return self.hang_up(at, "dropped") if self.is_dead() else None
 
 
@@ -176,12 +179,16 @@ class Backed(Dead):
         self._hosts = (f"127.1.0.{number}", f"127.2.0.{number}")
 
     def options(self, nobody: int) -> tuple[Options, ...]:
+        """Return its two hosts, in their order."""
         first, second = self._hosts
         port = self.server.port
-        return (self._options(nobody if self.is_dead() else port, first), self._options(port, second))
+        return (
+            self._options(nobody if self.is_dead() else port, first),
+            self._options(port, second),
+        )
 
     def mail(self, at: Conversation, arg: str):
-        return None
+        """Take it: its other host lives on."""
 
 
 class Greylisting(Place):
@@ -195,6 +202,7 @@ class Greylisting(Place):
         self._known: dict[tuple[str | None, str], float] = {}
 
     def rcpt(self, at: Conversation, address: str):
+        """Put off whom it does not know yet."""
         since = self._known.setdefault((at.sender, address), self.now())
         known = self.now() - since >= 5 * MINUTE
         return None if known else self.refuse("greylisted", self.reply)
@@ -214,6 +222,7 @@ class Limiting(Place):
     most_a_minute = 60
 
     def mail(self, at: Conversation, arg: str):
+        """Refuse who sends too fast."""
         lately = bisect_right(self.contents, self.now() - MINUTE)
         if len(self.contents) - lately < self.most_a_minute:
             return None
@@ -248,6 +257,7 @@ class Dropping(Place):
         return number % 14 == 0
 
     def content(self, at: Conversation, number: int):
+        """Say nothing of some, and hang up."""
         if not self.drops(number) or number in self._dropped:
             return None
         self._dropped.add(number)
@@ -262,6 +272,7 @@ class Crowded(Place):
     word = "two connections"
 
     def connect(self, at: Conversation):
+        """Refuse the third."""
         if self.open_now() <= 2:
             return None
         reply = "421 4.7.0 Too many concurrent connections from your address"
@@ -278,6 +289,7 @@ class Brief(Place):
         self._seen: Counter[int] = Counter()
 
     def mail(self, at: Conversation, arg: str):
+        """Refuse the sixth."""
         self._seen[at.number] += 1
         if self._seen[at.number] <= 5:
             return None
@@ -308,6 +320,7 @@ class Forgetful(Relay):
     begins, ends = 10 * HOUR, 12 * HOUR
 
     def auth(self, at: Conversation):
+        """Refuse in its two hours."""
         if not self.begins <= self.now() < self.ends:
             return None
         return self.refuse("login", "535 5.7.8 Authentication credentials invalid")
@@ -320,12 +333,14 @@ class Picky(Relay):
     told = 14 * HOUR
 
     def mail(self, at: Conversation, arg: str):
+        """Refuse the one by the reverse path."""
         if self.now() >= self.told or "<news@" not in arg:
             return None
         reply = "553 5.7.1 <news@site.example>: Sender address rejected: not owned by user u"
         return self.refuse("sender", reply)
 
     def content(self, at: Conversation, number: int):
+        """Refuse the other by the From header."""
         if self.now() >= self.told or b"From: boss@" not in at.content:
             return None
         reply = "550 5.7.60 SMTP; Client does not have permissions to send as this sender"
