@@ -62,6 +62,7 @@ def _code(
 
 # The order of commands, the login and TLS, whatever is said of them.
 FIRST: tuple[Rule, ...] = (
+    _code("555", MESSAGE, "555", "unsupported fail", "RFC 5321 section 4.1.1.11"),
     _code("503", MESSAGE, "503", "protocol_error reconnect"),
     _code("starttls-421", "starttls", "421", "server_busy pause", "RFC 5321 section 3.8"),
     _code("starttls-4yz", "starttls", "4", "tls_error reconnect", "RFC 3207 section 4"),
@@ -157,7 +158,6 @@ CODES: tuple[Rule, ...] = (
     _code("rcpt-552", "rcpt", "552", "mailbox_full fail"),
     _code("552", MESSAGE, "552", "too_large fail", "RFC 1870 section 6.1"),
     _code("mail-553", "mail", "553", "sender_rejected hold"),
-    _code("555", MESSAGE, "555", "unsupported fail", "RFC 5321 section 4.1.1.11"),
     _code("452", MESSAGE, "452", "server_busy retry"),
     _code("4yz", "", "4", "other_temporary retry", "RFC 5321 section 4.2.1"),
     _code("message-5yz", MESSAGE, "5", "other_permanent fail", "RFC 5321 section 4.2.1"),

@@ -33,14 +33,14 @@ AUTHENTICATION = (
     r"|cannot find your (reverse )?host ?name|no reverse|(IP|host) name lookup fail"
     r"|forward.confirmed|(not|n't|does not) resolve to|unresolvable relay host name"
     r"|unauthenticated (e-?mail|message|mail|sender domain)|(fail\w*"
-    r"|not pass\w*) .{0,40}authentication checks|mismatches client ip|hostname verification"
+    r"|not pass\w*) .{0,40}authentication checks|mismatches client ip|hostname verification|openspf"
     r"|authentication information|point to the sending IP|unverif\w+ sending IP|dns lookup failure"
     r"|not allowed to send mail\b(?! (from|as))|has not passed validation"
 )
 HELO = (
-    r"\b(HELO|EHLO)\b.{0,80}(invalid|mismatch|not resolve|does(n't| not)|rejected|forged|required"
-    r"|must|not (allowed|accepted|permitted)|fully-qualified|domain address|denied|argument)"
-    r"|(invalid|bad|forged|fake|bogus|illegal|impersonat\w+)\W.{0,20}\b(HELO|EHLO)"
+    r"\b(HELO|EHLO)\b.{0,80}(invalid|bogus|wrong|mismatch|not resolve|does(n't| not)|rejected"
+    r"|forged|required|must|not (allowed|accepted|permitted)|fully-qualified|domain address|denied"
+    r"|argument)|(invalid|bad|forged|fake|bogus|illegal|impersonat\w+)\W.{0,20}\b(HELO|EHLO)"
 )
 URL = (
     r"(\bURLs?\b|\bURIs?\b|\blinks?\b|domain in (the )?(body|message|content)).{0,80}(listed"
@@ -55,8 +55,8 @@ BLOCK_LIST = (
     r"|reputation|(black|block|deny)[- ]?list(ed|ing)?\b.{0,80}(\bIP\b|\d+\.\d+|host|server"
     r"|address)|(\bIPs?\b(?![=:])|\[?\d+\.\d+\.\d+\.|x\.x\.x\.x|client|host|server|network"
     r"|sender).{0,80}(black|block|deny)[- ]?list|listed (at|in|on|by) \S+\.\S+"
-    r"|\bIP\b(?![=:])[^.;:]{0,60}(blocked|banned|rejected|refused|denied|not (allowed|accepted"
-    r"|permitted)|abus|bad)|(blocked|banned|rejected|bad|denied|suspicious|dynamic"
+    r"|\bIP\b(?![=:])(?:[^.;:]|\.\w){0,60}(blocked|banned|rejected|refused|denied|not (allowed"
+    r"|accepted|permitted)|abus|bad)|(blocked|banned|rejected|bad|denied|suspicious|dynamic"
     r"|abusive)\W.{0,30}\b(sending |sender )?IPs?\b|\[?\d+\.\d+\.\d+\.\d+\]? (is |has been "
     r"|was )?(blocked|banned|rejected|refused|denied)|dynamic(ally)?[ -](assigned )?(IP|address"
     r"|host)|\bIP\b.{0,40}is dynamic|open proxy|zombie|you are (a )?(sending )?spam|(currently|is"
@@ -85,8 +85,8 @@ LOGIN = (
     r"authenticat\w* (is )?(required|needed|first)|(must|need to|please"
     r"|first) (first )?(be )?(authenticate|log ?in|login)|requires? (smtp )?authentication"
     r"|not (logged in|authenticated)|(enable|turn on|use|with) (smtp[- ]auth|authentication)"
-    r"|smtp[- ]auth(entication)? (is )?required|(log ?in|authenticate) (first|before)|no auth\b"
-    r"|unauthenticated (user|client|session)"
+    r"|smtp[- ]auth(entication)? (is )?required|(log ?in|authenticate) (first|before)|(issue|use"
+    r"|send) an? AUTH\b|no auth\b|unauthenticated (user|client|session)"
 )
 RELAY = (
     r"relay(ing)?( (is|access|mail|of|to|from|through|by|service))*\W*(\S+ )?(is )?(denied"
@@ -100,12 +100,12 @@ RELAY = (
 )
 UNKNOWN = (
     r"(user|mailbox|recipient|address|account|person|e-?mail|alias|name|rcpt|customer"
-    r"|addressee)\b(\W?s\b)?(?! (?:\w+ ){0,3}domain)[^.;]{0,80}?\b(unknown|not? (be )?(found|known"
-    r"|exist(s|ing)?|valid|recogni[sz]ed|listed|here|present|registered|local|available at"
-    r"|active at)|does(n't| not) (have|exist)|doesn?t exist|nonexist\w*|non-exist\w*"
-    r"|could not be found|no longer (valid|exists?|here|available|works?|active|in use|accepts?)"
-    r"|unrecogni[sz]ed|undeliverable|unallocated|unroutable)|\b(unknown|no such|non-?existent"
-    r"|invalid|bad|nonexisting|unrecogni[sz]ed|incorrect|wrong"
+    r"|addressee)\b(\W?s\b)?(?! (?:\w+ ){0,3}domain)(?:[^.;]|\.\w){0,80}?\b(unknown"
+    r"|not? (be )?(found|known|exist(s|ing)?|valid|recogni[sz]ed|listed|here|present|registered"
+    r"|local|available at|active at)|does(n't| not) (have|exist)|doesn?t exist|nonexist\w*"
+    r"|non-exist\w*|could not be found|no longer (valid|exists?|here|available|works?|active|in use"
+    r"|accepts?)|unrecogni[sz]ed|undeliverable|unallocated|unroutable)|\b(unknown|no such"
+    r"|non-?existent|invalid|bad|nonexisting|unrecogni[sz]ed|incorrect|wrong"
     r"|undeliverable) (destination )?(local )?(e-?mail )?(user|mailbox|recipient|address(ee)?"
     r"|account|person|rcpt|customer|alias|destination|name|local ?part|e-?mail|id|part|virtual)s?\b"
     r"|no such (a )?(local )?\w+ (user|here)|no (mailbox|mail ?box|account|user|one"
@@ -121,13 +121,13 @@ UNKNOWN = (
     r"|no existe"
 )
 DISABLED = (
-    r"(mailbox|account|user|recipient|addressee?|e-?mail"
-    r"|customer)\b(?!.{0,20}\bIP\b)[^.;]{0,80}?\b(disabled|inactive|suspended|deactivated|locked"
-    r"|closed|terminated|expired|frozen|not active(?! at)|discontinued|archived|blocked|cancell?ed"
-    r"|on hold|not (currently )?accepting|no longer accept\w*|administratively)\b|(is"
-    r"|has been) (currently |temporarily )?(suspended|deactivated|disabled)|temporar(il)?y locked"
-    r"|archived recipient|recipient suspend|extended inactivity|\b(disabled|inactive|suspended"
-    r"|deactivated|locked|frozen|expired|dormant) (mailbox|account|user|recipient|e-?mail|address)"
+    r"(mailbox|account|user|recipient|addressee?|e-?mail|customer)\b(?!.{0,20}\bIP\b)(?:[^.;]"
+    r"|\.\w){0,80}?\b(disabled|inactive|suspended|deactivated|locked|closed|terminated|expired"
+    r"|frozen|not active(?! at)|discontinued|archived|blocked|cancell?ed|on hold"
+    r"|not (currently )?accepting|no longer accept\w*|administratively)\b|(is|has been) (currently "
+    r"|temporarily )?(suspended|deactivated|disabled)|temporar(il)?y locked|archived recipient"
+    r"|recipient suspend|extended inactivity|\b(disabled|inactive|suspended|deactivated|locked"
+    r"|frozen|expired|dormant) (mailbox|account|user|recipient|e-?mail|address)"
 )
 FULL = (
     r"over[- ]?quota|over (the |its |his |their |disk |storage )*quota|quota (is )?(full|exceed"
@@ -144,9 +144,9 @@ FULL = (
     r"|cheia\b"
 )
 DOMAIN = (
-    r"\b(domain|host)\b( name)?[^.;]{0,60}(not (be )?(found|exist|known|resolved?)|unknown|does(n't"
-    r"| not) exist|not reachable|nonexist\w*|invalid|could not be resolved|no longer exists"
-    r"|must exist)|\b(unknown|no such|non-?existent|invalid|unroutable|unrouteable"
+    r"\b(domain|host)\b( name)?(?:[^.;:]|\.\w){0,60}(not (be )?(found|exist|known|resolved?)"
+    r"|unknown|does(n't| not) exist|not reachable|nonexist\w*|invalid|could not be resolved"
+    r"|no longer exists|must exist)|\b(unknown|no such|non-?existent|invalid|unroutable|unrouteable"
     r"|bad) (mail )?(domain|host)|no (MX|valid MX|mail server|A,? AAAA,? or MX|DNS)\b.{0,40}(for"
     r"|found|record)|name or service not known|tenant or domain not found"
 )

@@ -59,21 +59,32 @@ SENDER: tuple[Rule, ...] = (
           r"|being )?(possible |likely |potential )?\W?(spam|junk|bulk|unsolicited)"
           r"|due to spam", code="5",
           phases="data eod"),
+    _text("session-protocol", "protocol_error reconnect", r"protocol (error|violation)",
+          code="5", phases=SESSION, source=f"{_POSTFIX}#postscreen_pipelining_enable"),
     _text("synchronization", "protocol_error reconnect",
           r"synchroni[sz]ation error|pipelining (error|before|not allowed)"
           r"|protocol synchroni[sz]ation|before (the |my |our )?(greeting|banner)"
           r"|improper(ly)? (use of )?(smtp |command )?pipelining|talk(ing|ed)? too (soon|early"
           r"|fast)|pre-?greet",
           source=f"{_EXIM}ch-main_configuration.html"),
+    _text("too-many-errors", "rate_limited reconnect",
+          r"too many (\w+ ){0,3}(errors|commands|failures|rejected recipients)|too many (invalid"
+          r"|unknown|bad|failed) (recipients|rcpts|addresses)|bad (smtp )?command limit|(error"
+          r"|junk command) limit exceeded", source=f"{_POSTFIX}#smtpd_hard_error_limit"),
+    *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
+           phases=_LOGGED_IN, source="RFC 3207 section 4"),
+    _text("auth-first", "auth_required hold", r"issue an? AUTH\b", code="53", phases=MESSAGE,
+          source="RFC 4954 section 6"),
+    _text("option", "unsupported fail", r"option|parameter", code="555", phases=MESSAGE,
+          source="RFC 5321 section 4.1.1.11"),
     _text("command", "protocol_error hold",
-          r"(unrecogni[sz]ed|unknown|invalid|illegal) command|command (is )?(not |un)(recogni[sz]ed"
-          r"|implemented|known|allowed|supported)|protocol violation|parameters? not (recogni[sz]ed"
-          r"|implemented|supported)|unrecogni[sz]ed parameter|unsupported option|unimplemented",
+          r"^Syntax: |(unrecogni[sz]ed|unknown|invalid|illegal) command|command (is )?(not "
+          r"|un)(recogni[sz]ed|implemented|known|allowed|supported)|protocol violation"
+          r"|parameters? not (recogni[sz]ed|implemented|supported)|unrecogni[sz]ed parameter"
+          r"|unsupported option|unimplemented",
           code="5", phases=MESSAGE, source="RFC 5321 section 4.2.4"),
     _text("bare-line-feed", "protocol_error hold", r"bare (<?LF>?|<?CR>?|line ?feed|newline)",
           code="5", source=f"{_POSTFIX}#smtpd_forbid_bare_newline"),
-    *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
-           phases=_LOGGED_IN, source="RFC 3207 section 4"),
     _text("login-rate", "auth_failed hold",
           r"too many (bad |failed |invalid |unsuccessful )?(login|log ?in|auth\w*|password|logon)",
           phases="auth"),
@@ -90,11 +101,14 @@ SENDER: tuple[Rule, ...] = (
            source="RFC 7372 section 3"),
     _text("recipient-list", "policy fail",
           r"(black|block|deny)[- ]?listed by (the )?(recipient|user)|in recipient's (black|block)"
-          r"|User in blacklist|(restricted|blocked|rejected) by (the )?(recipient|user)\b|(not on"
-          r"|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe|pass)[- ]?list"
+          r"|User in blacklist|recipient's (black|block|safe|allow)\w* senders?"
+          r"|blocked senders? list|(restricted|blocked|rejected) by (the )?(recipient|user)\b"
+          r"|(not on|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe|pass)[- ]?list"
           r"|not accepting mail (with|from)|does(n't| not) accept (mail|messages) from (you|this"
           r"|your)|only accept(s|ing) mail from|recipient('s)? preferences", code="5"),
     _text("url", "spam fail", phrases.URL, code="5", source="RFC 5782 section 4"),
+    _text("sender-verify", "sender_rejected hold", r"sender verif|verify (the )?sender",
+          phases=MESSAGE, source=f"{_EXIM}ch-access_control_lists.html"),
     *_both("block-list", "reputation fail", "reputation pause", phrases.BLOCK_LIST,
            source="RFC 5782 section 2.1"),
 )  # fmt: skip
@@ -102,7 +116,7 @@ SENDER: tuple[Rule, ...] = (
 PACE: tuple[Rule, ...] = (
     *_both("receiving-rate", "recipient_rate retry", "recipient_rate retry",
            r"receiving (mail|messages|e-?mails?) (at a rate|too (quickly|fast|many))|(recipient"
-           r"|user|mailbox|account)\b[^.;]{0,60}(too many (recent )?messages(?! on| in)"
+           r"|user|mailbox|account)\b(?:[^.;]|\.\w){0,60}(too many (recent )?messages(?! on| in)"
            r"|message rate|receiving limit|receives? too|rate limit)|rate (from sender )?to (this "
            r"|the )?recipient|too many (recent )?messages (to|for) (this|that|the) (user|recipient"
            r"|mailbox)", phases=RECIPIENT),
@@ -114,16 +128,14 @@ PACE: tuple[Rule, ...] = (
            source=f"{_POSTFIX}#smtpd_client_connection_count_limit"),
     *_both("messages-per-session", "rate_limited reconnect", "rate_limited reconnect",
            r"(too many|max\w*|limit)( number)?( of)? (messages?|mails?|e-?mails?"
-           r"|transactions?) (per|in|for|on|during|within) (this |one |a |the "
+           r"|transactions?) (sent )?(per|in|for|on|during|within) (this |one |a |the "
            r"|an? )?(smtp )?(connection|session)|message (threshold|limit) (exceeded"
            r"|reached) .{0,20}(connection|session)", source=_SENDMAIL),
-    _text("too-many-errors", "rate_limited reconnect",
-          r"too many (\w+ ){0,3}(errors|commands|failures|rejected recipients)"
-          r"|(error|junk command) limit exceeded", source=f"{_POSTFIX}#smtpd_hard_error_limit"),
     _text("timeout", "disconnected reconnect",
           r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting|input"
           r"|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle|expired)"
-          r"|\btimeout\.?$|no (activity|command)", code="4", source="RFC 5321 section 4.5.3.2"),
+          r"|\btimeout\.?$|no (activity|command)"
+          r"|connection time\b", code="4", source="RFC 5321 section 4.5.3.2"),
     _text("sending-quota", "quota_exhausted hold", phrases.QUOTA, relay=True, phases=MESSAGE),
     _text("recipients-at-once", "too_many_recipients split",
           r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))"
@@ -143,8 +155,8 @@ ACCOUNT: tuple[Rule, ...] = (
           r"sender (e-?mail )?address rejected|sender verify|verification failed for <",
           phases=MESSAGE, source=f"{_POSTFIX}#smtpd_sender_restrictions"),
     *_by_server("own-account", "auth_failed hold", "policy fail",
-                r"\byour (\w+ )?account\b[^.;]{0,60}(disabled|suspended|blocked|locked|terminated"
-                r"|expired)|account is (not (yet )?active|under review)", code="5"),
+                r"\byour (\w+ )?account\b(?:[^.;]|\.\w){0,60}(disabled|suspended|blocked|locked"
+                r"|terminated|expired)|account is (not (yet )?active|under review)", code="5"),
     *_by_server("login-failed", "auth_failed hold", "policy fail",
                 r"\bauth\w* (credentials )?(invalid|fail\w*|unsuccess\w*|rejected|incorrect|error)"
                 r"|invalid (login|credentials|password|user ?name)|incorrect (authentication"
@@ -184,22 +196,24 @@ CONTENT: tuple[Rule, ...] = (
     *_both("virus", "content_rejected fail", "content_rejected retry",
            r"\bvirus(es)?\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
     _text("size", "too_large fail",
-          r"(message|mail|e-?mail|attachment|data|content|body)s?\b[^.;]{0,60}too (large|big|long)"
-          r"|(message|mail|e-?mail|attachment|header)s?( file)? (size|length)s?\b[^.;]{0,40}(exceed"
-          r"|limit|too|over|maximum|larger|greater)|(exceed|over|larger than"
-          r"|maximum)\w*[^.;]{0,40}(message|mail|e-?mail|header) (size|length)|size (limit )?exceed"
-          r"|exceeded mailsize|size (exceeds|violation)|too much mail data|maximum e?-?mail size",
+          r"(message|mail|e-?mail|attachment|data|content|body)s?\b(?:[^.;]|\.\w){0,60}too (large"
+          r"|big|long)|(message|mail|e-?mail|attachment|header)s?( file)? (size|length)s?\b(?:[^.;]"
+          r"|\.\w){0,40}(exceed|limit|too|over|maximum|larger|greater)|(exceed|over|larger than"
+          r"|maximum)\w*(?:[^.;]|\.\w){0,40}(message|mail|e-?mail|header) (size|length)"
+          r"|size (limit )?exceed|exceeded mailsize|size (exceeds|violation)|too much mail data"
+          r"|maximum e?-?mail size",
           code="5", phases=MESSAGE, source="RFC 1870 section 6"),
     *_both("content", "content_rejected fail", "content_rejected retry",
-           r"malicious|content restriction|(banned|prohibited|illegal|executable|forbidden"
-           r"|dangerous|blocked|unacceptable|disallowed) (content|file|attachment|extension|mime)"
-           r"|attachments?\b.{0,60}(not|block|reject|forbid|prohibit|illegal|type)|(content|header"
-           r"|mime|body|subject)\b[^.;]{0,50}(reject|block|not (allow|accept|permit|compliant)"
-           r"|invalid|malformed|forbid|denied|policy|violat|missing|error)|malformed|(RFC|RFC-"
-           r"|RFC )[25][38]22\b|not RFC|RFC compliant|missing (a )?(valid )?\W?(from|date"
-           r"|message-id|subject|to)\b|(duplicate|multiple|invalid|improper|bad) (\w+ )?header"
-           r"|8-?bit (data|characters?)|line (is )?too long|line (length )?limit|invalid character"
-           r"|MIME", phases="data eod"),
+           r"malicious|content restriction|content filter|\bNUL\b|(header|date)s? .{0,30}(fail"
+           r"|syntax)|(no|not|without)\b.{0,40}\bheaders?\b|(banned|prohibited|illegal|executable"
+           r"|forbidden|dangerous|blocked|unacceptable|disallowed) (content|file|attachment"
+           r"|extension|mime)|attachments?\b.{0,60}(not|block|reject|forbid|prohibit|illegal|type)"
+           r"|(content|header|mime|body|subject)\b(?:[^.;]|\.\w){0,50}(reject|block|not (allow"
+           r"|accept|permit|compliant)|invalid|malformed|forbid|denied|policy|violat|missing|error)"
+           r"|malformed|(RFC|RFC-|RFC )[25][38]22\b|not RFC|RFC compliant"
+           r"|missing (a )?(valid )?\W?(from|date|message-id|subject|to)\b|(duplicate|multiple"
+           r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)|line (is )?too long"
+           r"|line (length )?limit|invalid character|MIME", phases="data eod"),
     _text("unsupported", "unsupported fail",
           r"SMTPUTF8|UTF-?8 .{0,20}addresses|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII"
           r"|REQUIRETLS", code="5",
@@ -208,10 +222,10 @@ CONTENT: tuple[Rule, ...] = (
 
 RECIPIENTS: tuple[Rule, ...] = (
     _text("temporarily-unavailable", "other_temporary retry",
-          r"(recipient|account|mailbox|user|address)\b[^.;]{0,60}temporar(il)?y (un|not )available"
-          r"|temporary (lookup|domain|dns|name server|database|ldap|backend) (failure|error)"
-          r"|(lookup|database) (failure|error)|configuration (error|problem)"
-          r"|could not load", code="4",
+          r"(recipient|account|mailbox|user|address)\b(?:[^.;]|\.\w){0,60}temporar(il)?y (un"
+          r"|not )available|temporary (lookup|domain|dns|name server|database|ldap"
+          r"|backend) (failure|error)|(lookup|database) (failure|error)|configuration (error"
+          r"|problem)|could not load", code="4",
           phases=MESSAGE, source="RFC 5321 section 4.2.3"),
     _text("dns", "dns_error retry",
           r"\bDNS (query|lookup|error|failure|problem)|name server failure",
@@ -224,8 +238,9 @@ RECIPIENTS: tuple[Rule, ...] = (
            phrases.DISABLED, phases="rcpt", source="RFC 3463 section 3.3"),
     # Behind the content an account may be the sender's, and a name that is unknown a header's.
     *_both("mailbox-disabled-late", "mailbox_disabled suppress", "mailbox_disabled retry",
-           r"\b(mailbox|recipient|addressee)\b[^.;]{0,60}\b(disabled|inactive|suspended|deactivated"
-           r"|frozen|expired)\b|\b(disabled|inactive) (mailbox|recipient)", phases="data eod",
+           r"\b(mailbox|recipient|addressee)\b(?:[^.;]|\.\w){0,60}\b(disabled|inactive|suspended"
+           r"|deactivated|frozen|expired)\b|\b(disabled|inactive) (mailbox"
+           r"|recipient)", phases="data eod",
            source="RFC 3463 section 3.3"),
     _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
           phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
@@ -233,18 +248,18 @@ RECIPIENTS: tuple[Rule, ...] = (
           source="RFC 3463 section 3.2"),
     *_both("domain-unknown", "domain_unknown fail", "domain_unknown retry", phrases.DOMAIN,
            phases=RECIPIENT, source="RFC 3463 section 3.2"),
-    *_both("address-syntax", "address_invalid fail", "address_invalid fail",
+    *_both("address-syntax", "address_invalid fail", "address_invalid retry",
            r"(bad|invalid|illegal|malformed) (e-?mail |recipient )?(address )?(syntax|format)"
            r"|syntax error in (address|recipient|mailbox)|address syntax|(malformed|illegal"
            r"|badly formed) (recipient )?(e-?mail )?address|restricted characters in"
            r"|not (a valid )?RFC ?5321|address is not valid rfc"
-           r"|need fully-qualified address", phases=RECIPIENT,
+           r"|need fully-qualified address", phases="rcpt",
            source="RFC 3463 section 3.2"),
     *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry",
            phrases.UNKNOWN, phases="rcpt", source=f"{_POSTFIX}#reject_unlisted_recipient"),
     *_both("mailbox-unknown-late", "mailbox_unknown suppress", "mailbox_unknown retry",
-           r"\b(user|mailbox|recipient|addressee|account)\b[^.;]{0,60}\b(unknown|not (be )?found"
-           r"|not exist|does(n't| not) exist|no longer exists)|\b(unknown|no such"
+           r"\b(user|mailbox|recipient|addressee|account)\b(?:[^.;]|\.\w){0,60}\b(unknown"
+           r"|not (be )?found|not exist|does(n't| not) exist|no longer exists)|\b(unknown|no such"
            r"|invalid) (local )?(user|mailbox|recipient|account)\b", phases="data eod",
            source=f"{_POSTFIX}#reject_unlisted_recipient"),
 )  # fmt: skip
@@ -263,7 +278,7 @@ LAST: tuple[Rule, ...] = (
            r"|denied) by (the )?(recipient|user|admin|owner|rule)|refuses? to (accept|receive)"
            r"|not accepting (any )?mail|rejected by organi[sz]ation", phases=MESSAGE),
     _text("busy", "server_busy retry",
-          r"\b(server|system|service|host|resources?|queue)\b[^.;]{0,40}(busy|unavailable"
+          r"\b(server|system|service|host|resources?|queue)\b(?:[^.;]|\.\w){0,40}(busy|unavailable"
           r"|not available|overload|rejected|down)|temporary (server|system) (error|failure"
           r"|problem)|internal (server )?(error|problem)|system error|queue file write|\bload\b"
           r"|overload|\bbusy\b|failed to be replicated", code="4", phases=MESSAGE,
