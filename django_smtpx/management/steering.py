@@ -72,7 +72,7 @@ class SteeringCommand(BaseCommand):
         else:
             steered = _DO[step](selection, at, by=f"smtpx_{_NAMES[step]}")
         if step == Step.RETRY and not options["dry_run"]:
-            _wake(steered.mailers)
+            wake(steered.mailers)
         if options["verbosity"] > 0:
             self._report(step, steered, dry_run=options["dry_run"])
 
@@ -140,7 +140,7 @@ def _selection(options: dict[str, Any]) -> Selection:
         raise CommandError(_(_NO_FILTER))
     _known(_("status"), selection.status, Delivery.Status.values)
     _known(_("category"), selection.category, Category.values)
-    _known_mailer(selection.mailer)
+    known_mailer(selection.mailer)
     return selection
 
 
@@ -157,7 +157,7 @@ def _known(what: str, given: str | None, values: Sequence[str]) -> None:
     raise CommandError(error)
 
 
-def _known_mailer(given: str | None) -> None:
+def known_mailer(given: str | None) -> None:
     """Refuse a mailer that is not configured, and has no mail left from when it was."""
     configured = [*mailers(), *mailer_errors()]
     if given is None or given in configured:
@@ -226,9 +226,9 @@ def _resting(names: Collection[str]) -> Iterable[Route]:
     return own.exclude(state=Route.State.OPEN).order_by("mailer")
 
 
-def _wake(names: Iterable[str]) -> None:
+def wake(names: Iterable[str]) -> None:
     """Hint the drains, once the caller's transaction (if any) is committed."""
     for name in names:
         if name in mailers():
-            wake = partial(tasks.wake, name)
-            transaction.on_commit(wake, using=ledger.database(), robust=True)
+            hint = partial(tasks.wake, name)
+            transaction.on_commit(hint, using=ledger.database(), robust=True)
