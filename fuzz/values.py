@@ -97,9 +97,10 @@ def check_reply(reply: Reply) -> None:
     assert str(reply).startswith(str(reply.code))
     assert text.count("\n") == len(reply.lines) - 1
     for phase in PHASES:
-        judged = verdict.judge_reply(phase, reply)
-        assert judged.outcome in OUTCOMES
-        assert (judged.action == "none") == (reply.severity < 4)
+        for relay in (True, False):
+            judged = verdict.judge_reply(phase, reply, relay=relay)
+            assert judged.outcome in OUTCOMES
+            assert (judged.action == "none") == (judged.rule == "") == (reply.severity < 4)
     wire = _wire(reply)
     if len(wire) <= parser.TOTAL_LIMIT and max(map(len, wire.splitlines())) <= parser.LINE_LIMIT:
         assert _read_all([wire]) == ([reply], "", b"")

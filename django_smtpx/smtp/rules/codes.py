@@ -68,6 +68,7 @@ FIRST: tuple[Rule, ...] = (
     _code("starttls-4yz", "starttls", "4", "tls_error reconnect", "RFC 3207 section 4"),
     _code("starttls-5yz", "starttls", "5", "tls_error reconnect", "RFC 3207 section 4"),
     _code("auth-421", "auth", "421", "server_busy pause", "RFC 5321 section 3.8"),
+    _code("auth-432", "auth", "432", "auth_failed hold", _RFC4954),
     _code("auth-4yz", "auth", "4", "auth_failed pause", _RFC4954),
     _code("auth-5yz", "auth", "5", "auth_failed hold", _RFC4954),
     _code("530", MESSAGE, "530", "auth_required hold", _RFC4954, relay=True),

@@ -15,8 +15,9 @@ RATE = (
     r"|excessive (volume|rate|number|connection)|(per|in the last|within|this|every|an?"
     r"|\d+) (second|minute|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per"
     r"|in the last|within|this|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)"
-    r"|messaging limits|too much (mail|traffic)(?! data)|limit for (processing|sending)"
-    r"|too many (rcpts|recipients) from|please try again slower"
+    r"|exceed\w* (the |its |your )?(hour|minute)\w* limit|messaging limits|too much (mail"
+    r"|traffic)(?! data)|limit for (processing|sending)|too many (rcpts|recipients) from"
+    r"|please try again slower"
 )
 QUOTA = (
     r"(daily|monthly|weekly|24[- ]hour|plan|account|sending|outgoing|outbound|submission"
@@ -25,7 +26,7 @@ QUOTA = (
     r"|outbound|submission)('s)? (\w+ ){0,3}(quota|limit|limits|allowance)|(out of|insufficient"
     r"|no) credits|too many (messages|mails|emails|recipients) (today|(per|a|in one"
     r"|in the last) (24|day))|(messages|emails|mails|rcpts|recipients) (per|in) (day|24 ?h)"
-    r"|relay quota"
+    r"|relay quota|limit on the number of (allowed )?outgoing"
 )
 AUTHENTICATION = (
     r"\bSPF\b|Sender Policy Framework|\bDKIM\b|\bDMARC\b|\bDomainKeys\b|\bSender ID\b|\bPTR\b"

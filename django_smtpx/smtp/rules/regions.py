@@ -104,6 +104,10 @@ GERMAN: tuple[Rule, ...] = (
     _gmx("policy-now", "reputation pause", r"Reject due to policy (restrictions|violations?)",
          code="4"),
     _gmx("rate", "rate_limited slow", r"Rate limit reached", code="4"),
+    # Their submission servers say so to somebody who sends too much; half an hour later not.
+    _gmx("submission-rate", "rate_limited slow",
+         r"mailbox unavailable Failure sending mail\. Try again later", code="550",
+         source="https://github.com/nodemailer/nodemailer/issues/1555"),
     _gmx("mailbox-unavailable", "mailbox_unknown suppress",
          r"Requested action not taken: mailbox unavailable", code="550", phases=RECIPIENT),
     _t_online("block-list", "reputation fail",

@@ -48,6 +48,8 @@ SENDER: tuple[Rule, ...] = (
           r"|try again (later )?(in|after) \d+|retry (in|after) \d+|\bin \d+ (seconds|minutes)"
           r"|not yet (authorized|whitelisted|known)|wait \d+|come back in|first (time|contact)"
           r"|postgrey|new sender", code="4", phases=MESSAGE, source="RFC 6647 section 2"),
+    _text("try-again-later", "greylisted retry", r"^try again later\.?$", code="4",
+          enhanced="4.7.1", phases=MESSAGE, source="https://rspamd.com/doc/modules/greylisting.html"),
     *_by_server("relaying-denied", "relay_denied hold", "relay_denied fail",
                 r"^(\S+ |<\S+>:? ?(\.\.\. ?)?)?relay(ing)? (access )?denied", code="5",
                 source=_SENDMAIL),
@@ -142,8 +144,9 @@ PACE: tuple[Rule, ...] = (
           r"|(maximum|max|limit)( number)?( of)? recipients|recipients? (limit|count)"
           r"|one recipient (at a time|per)|only one recipient", code="4", phases="rcpt",
           source="RFC 5321 section 4.5.3.1.10"),
-    _text("recipients-at-once-552", "too_many_recipients split", r"too many (rcpts?|recipients)",
-          code="552", phases="rcpt", source="RFC 5321 section 4.5.3.1.10"),
+    _text("recipients-at-once-5yz", "too_many_recipients split",
+          r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))",
+          code="5", phases="rcpt", source="RFC 5321 section 4.5.3.1.10"),
     *_both("rate", "rate_limited slow", "rate_limited slow", phrases.RATE,
            source=f"{_POSTFIX}#smtpd_client_message_rate_limit"),
     _text("recipients", "too_many_recipients fail",
