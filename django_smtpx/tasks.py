@@ -62,7 +62,7 @@ def drain(mailer: str) -> None:
 @shared_task(name="django_smtpx.sweep", ignore_result=True, max_retries=0)
 def sweep() -> None:
     """Wake what is due, and reclaim expired leases."""
-    delivery.sweep(hints.send_drain, hints.send_purge)
+    delivery.sweep(hints.send_drain, hints.send_purge, here=drain)
 
 
 @shared_task(name="django_smtpx.purge", ignore_result=True, max_retries=0)

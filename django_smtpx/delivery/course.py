@@ -79,6 +79,7 @@ class Course:
         self._closed = False
         self._opened = False
         self._throttled = False
+        self._calls_for_help = False
         self._fruitless = 0
         self._barren = 0
         self._sent = 0
@@ -125,8 +126,7 @@ class Course:
                     if lane == Delivery.Lane.ALONE or not self._look_again():
                         break
                     continue
-                if len(rows) == BATCH and not self._meter.waited:
-                    self._shift.wake()
+                self._calls_for_help = len(rows) == BATCH and not self._meter.waited
                 self._send(lease, deque(jobs_of(self._sorted_out(lease, rows))))
 
     def _survey(self) -> bool:
@@ -174,6 +174,10 @@ class Course:
                 session = self._session or self._open(lease, jobs)
                 if session is None:
                     break
+                if self._calls_for_help:
+                    # Not before there is a session: what one is refused, many would be refused.
+                    self._calls_for_help = False
+                    self._shift.wake()
                 chunk = self._chunk(lease, jobs, session)
                 if not chunk.mark():
                     logger.warning("The lease on mail of %s was lost.", self.way)

@@ -22,24 +22,36 @@ PURGE_EVERY = 3600.0
 _INTERVAL_TOLERANCE = 0.9
 
 
-def sweep(wake: Callable[[str], None], purge: Callable[[], None] = lambda: None) -> bool:
+def sweep(
+    wake: Callable[[str], None],
+    purge: Callable[[], None] = lambda: None,
+    *,
+    here: Callable[[str], object] = lambda name: None,
+) -> bool:
     """Wake what is due and take back what a dead worker held; once an interval over all workers.
 
     ``wake`` is called with the name of each mailer that has ready mail and a
-    free slot, ``purge`` when the retention is due. Returns whether it ran.
+    free slot, ``purge`` when the retention is due. ``here`` is called, whether
+    it is this process's turn or not, with each mailer that is to be drained in
+    this very process: others would be refused. Returns whether it ran.
     """
     at = ledger.now()
-    if not ledger.take_turn("sweep", sweep_interval() * _INTERVAL_TOLERANCE, at):
-        return False
-    upkeep()
     known = mailers()
-    for name in ledger.waiting_mailers():
-        mailer = known.get(name)
-        if mailer is not None and _may_drain(mailer, at):
-            wake(name)
-    if ledger.take_turn("purge", PURGE_EVERY, at):
-        purge()
-    return True
+    ours = pacing.refused_elsewhere(known, at)
+    if ours:
+        pacing.reopen_changed(known, at)
+    ran = ledger.take_turn("sweep", sweep_interval() * _INTERVAL_TOLERANCE, at)
+    if ran:
+        upkeep()
+        for name in ledger.waiting_mailers():
+            mailer = known.get(name)
+            if mailer is not None and _may_drain(mailer, at):
+                wake(name)
+        if ledger.take_turn("purge", PURGE_EVERY, at):
+            purge()
+    for name in ours:
+        here(name)
+    return ran
 
 
 def _may_drain(mailer: Mailer, at: datetime) -> bool:

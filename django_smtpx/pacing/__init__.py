@@ -9,7 +9,7 @@ and ``worth`` keep what servers have let us know. All of it is rows in the
 outbox's database, written by compare-and-swap: no other service is needed.
 """
 
-from django_smtpx.pacing.credentials import credential_mac, forget_refused
+from django_smtpx.pacing.credentials import credential_mac, forget_refused, refused_elsewhere
 from django_smtpx.pacing.gates import (
     Gate,
     book_failure,
@@ -87,6 +87,7 @@ __all__ = [
     "limits_on",
     "opens_at",
     "pause",
+    "refused_elsewhere",
     "renew_slot",
     "reopen_changed",
     "rest_slot",

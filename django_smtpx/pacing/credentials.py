@@ -16,6 +16,7 @@ from django_smtpx.models import RefusedCredential
 from django_smtpx.pacing.routes import PROBES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -68,6 +69,22 @@ def forget_refused(before: datetime) -> int:
     """Delete what was refused last before that time: nobody has tried it since; count them."""
     old = RefusedCredential.objects.using(ledger.database()).filter(refused_at__lt=before)
     return old.delete()[0]
+
+
+def refused_elsewhere(mailers: Mapping[str, Mailer], at: datetime) -> list[str]:
+    """Return whose mail this process may send, while others are refused with what they know.
+
+    In a rolling deploy these are the new workers: a hint that an old one takes is lost.
+    """
+    rows = RefusedCredential.objects.using(ledger.database()).filter(next_probe_at__gt=at)
+    macs: dict[str, set[str]] = {}
+    for name, mac in rows.values_list("mailer", "mac"):
+        macs.setdefault(name, set()).add(mac)
+    return sorted(
+        name
+        for name, refused in macs.items()
+        if name in mailers and credential_mac(mailers[name]) not in refused
+    )
 
 
 def _of(mailer: Mailer) -> QuerySet[RefusedCredential]:
