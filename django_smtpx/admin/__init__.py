@@ -1,7 +1,8 @@
 """The log in Django's admin: messages, their deliveries with every attempt, and what rests.
 
 What happened cannot be added, changed or deleted here; who is on the suppression
-list is people's to say. No GET writes. Who may see messages but not deliveries
+list is people's to say, and so is what is sent again or resumed. While a mailer is
+held every page says so. No GET writes. Who may see messages but not deliveries
 sees how many there are and where they stand, but neither recipients nor
 attempts. A mail's content is on no page.
 """

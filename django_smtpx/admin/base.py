@@ -10,6 +10,8 @@ from django.contrib.auth import get_permission_codename
 from django.db.models import Model
 from django.urls import reverse
 
+from django_smtpx.models import Route
+
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -93,6 +95,11 @@ def may_view(request: HttpRequest, model: type[Model]) -> bool:
     codename = get_permission_codename("view", model._meta)
     user = request.user
     return user.has_perm(f"{model._meta.app_label}.{codename}")
+
+
+def may_resume(request: HttpRequest) -> bool:
+    """Say whether the user may open what rests."""
+    return request.user.has_perm(f"{Route._meta.app_label}.resume_route")
 
 
 def as_uuid(text: str) -> UUID | None:

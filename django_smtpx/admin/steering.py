@@ -31,7 +31,7 @@ from django_smtpx.ledger import Selection, Steered, Step
 from django_smtpx.models import Delivery, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -224,14 +224,14 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
         done = do[deed.step](_selection(deed, keys), ledger.now(), by=by)
         _log(request, deed, done.deliveries)
         if deed.step == Step.RETRY:
-            _wake(done.mailers)
+            wake(done.mailers)
         level = messages.SUCCESS if done.count else messages.WARNING
         self.message_user(request, _said(deed, done), level)
         for count, reason in _left(done, len(keys)):
             values = {"count": number_format(count), "reason": reason}
             text = now_in_words("Left as they are: %(count)s (%(reason)s).") % values
             self.message_user(request, text, messages.WARNING)
-        for text in _obstacles(done) if deed.step == Step.RETRY else ():
+        for text in obstacles(done.mailers) if deed.step == Step.RETRY else ():
             self.message_user(request, text, messages.WARNING)
 
 
@@ -299,18 +299,19 @@ def _log(request: HttpRequest, deed: Deed, keys: Sequence[int]) -> None:
         LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, str(deed.label))
 
 
-def _wake(names: Iterable[str]) -> None:
+def wake(names: Iterable[str]) -> None:
+    """Hint the drains, once the request's transaction (if any) is committed."""
     for name in names:
         if name in mailers():
-            wake = partial(tasks.wake, name)
-            transaction.on_commit(wake, using=ledger.database(), robust=True)
+            hint = partial(tasks.wake, name)
+            transaction.on_commit(hint, using=ledger.database(), robust=True)
 
 
-def _obstacles(done: Steered) -> list[str]:
-    """Say which mailers will not send for now."""
-    missing = [name for name in done.mailers if name not in mailers()]
+def obstacles(names: Collection[str]) -> list[str]:
+    """Say which of these mailers will not send for now."""
+    missing = [name for name in names if name not in mailers()]
     resting = Route.objects.using(ledger.database()).filter(
-        mailer__in=done.mailers, host="", domain="", sender=""
+        mailer__in=names, host="", domain="", sender=""
     )
     paused = resting.exclude(state=Route.State.OPEN).order_by("mailer")
     texts = [

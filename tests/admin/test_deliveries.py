@@ -118,7 +118,8 @@ def test_uuid_that_is_part_of_a_message_id(viewer):
 def test_query_count_of_the_list(viewer, django_assert_num_queries):
     """A page of the list takes as many statements for a hundred rows as for one.
 
-    Session, user, permissions (2), the mailers (one a mailer and one more), count, rows.
+    Session, user, permissions (2), the mailers (one a mailer and one more), count, rows, what
+    is held.
     """
     rows.refused()
     with CaptureQueriesContext(connection) as one:
@@ -127,7 +128,7 @@ def test_query_count_of_the_list(viewer, django_assert_num_queries):
         rows.refused(None, f"{number}@example.com")
     with CaptureQueriesContext(connection) as many:
         viewer.get(reverse(LIST))
-    assert len(many) == len(one) == SESSION_AND_USER + 6
+    assert len(many) == len(one) == SESSION_AND_USER + 7
 
 
 def test_page(viewer):
@@ -154,7 +155,7 @@ def test_page_of_one_that_was_not_tried(viewer):
 def test_query_count_of_the_page(viewer):
     """A delivery's page takes as many statements for ten attempts as for one.
 
-    Session, user, permissions (2), the delivery, its message, its attempts.
+    Session, user, permissions (2), the delivery, its message, its attempts, what is held.
     """
     failed = rows.refused()
     with CaptureQueriesContext(connection) as one:
@@ -163,7 +164,7 @@ def test_query_count_of_the_page(viewer):
         rows.attempt(failed, number)
     with CaptureQueriesContext(connection) as many:
         page_of(viewer, failed)
-    assert len(many) == len(one) == SESSION_AND_USER + 5
+    assert len(many) == len(one) == SESSION_AND_USER + 6
 
 
 def test_page_without_the_permission_to_view_messages(staff):

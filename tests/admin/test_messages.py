@@ -47,7 +47,8 @@ def test_list_counts_outcomes(viewer):
 def test_query_count_of_the_list(viewer):
     """A page of the list takes as many statements for many rows as for one.
 
-    Session, user, permissions (2), the mailers (one a mailer and one more), count, rows, counts.
+    Session, user, permissions (2), the mailers (one a mailer and one more), count, rows, counts,
+    what is held.
     """
     rows.refused()
     with CaptureQueriesContext(connection) as one:
@@ -58,7 +59,7 @@ def test_query_count_of_the_list(viewer):
             rows.refused(message, f"{name}@example.com")
     with CaptureQueriesContext(connection) as many:
         viewer.get(reverse(LIST))
-    assert len(many) == len(one) == SESSION_AND_USER + 7
+    assert len(many) == len(one) == SESSION_AND_USER + 8
 
 
 def test_list_reads_no_content(viewer):
@@ -194,7 +195,7 @@ def test_query_count_of_the_page(viewer):
     """A message's page takes as many statements for many deliveries and attempts as for one.
 
     Session, user, permissions (2), the message, whether its content is there, counts,
-    deliveries, attempts.
+    deliveries, attempts, what is held.
     """
     message = rows.message()
     rows.refused(message)
@@ -205,7 +206,7 @@ def test_query_count_of_the_page(viewer):
         rows.attempt(failed, 2)
     with CaptureQueriesContext(connection) as many:
         page_of(viewer, message)
-    assert len(many) == len(one) == SESSION_AND_USER + 7
+    assert len(many) == len(one) == SESSION_AND_USER + 8
 
 
 def test_page_reads_no_content(viewer):

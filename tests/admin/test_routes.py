@@ -1,16 +1,25 @@
-"""The list of routes."""
+"""The list of routes, and what a person can do there."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from django_smtpx import tasks
+from django_smtpx.admin import routes
+from django_smtpx.models import Delivery, RefusedCredential, Route
 from tests.admin import rows
 
 pytestmark = pytest.mark.django_db
 LIST = "admin:django_smtpx_route_changelist"
 CREDENTIALS = "admin:django_smtpx_refusedcredential_changelist"
+RESUME = "admin:django_smtpx_route_resume"
 
 
 def test_list_says_what_rests_and_why(viewer):
@@ -86,3 +95,157 @@ def test_refused_credentials_say_when_they_are_tried_again(viewer):
     assert "aaaaaaaa" not in page
     response = viewer.get(reverse(CREDENTIALS), {"mailer": "default"})
     assert [row.mailer for row in response.context["cl"].result_list] == ["default"]
+
+
+@pytest.fixture
+def hints(monkeypatch):
+    """Catch the hints that would go to the broker."""
+    sent = []
+    monkeypatch.setattr(tasks, "wake", sent.append)
+    return sent
+
+
+@pytest.fixture
+def resumer(staff):
+    """Log in somebody who may see and resume routes."""
+    return staff("view_route", "resume_route")
+
+
+def page_of(route):
+    """Return the address of a route's page."""
+    return reverse("admin:django_smtpx_route_change", args=[route.pk])
+
+
+def choose(client, *chosen):
+    """Choose the action in the list and return what comes."""
+    data = {"action": "resume_selected", "_selected_action": [row.pk for row in chosen]}
+    return client.post(reverse(LIST), data)
+
+
+def confirm(client, response):
+    """Press the button of a confirmation, with all that the page holds."""
+    page = response.content.decode()
+    form = page[page.index(f'action="{reverse(RESUME)}"') :]
+    data = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form.partition("</form>")[0]))
+    return client.post(reverse(RESUME), data)
+
+
+def said(response):
+    """Return the messages that the next page would show."""
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def states():
+    """Return the state of each route, in order."""
+    return list(Route.objects.order_by("pk").values_list("state", flat=True))
+
+
+def test_resume_from_the_list(resumer, hints, django_capture_on_commit_callbacks):
+    """The page says what will be opened first; once confirmed it is, and its mail is ready."""
+    held = rows.route(paused_until=None)
+    opened = rows.route(domain="example.org", state="open", paused_until=None)
+    rows.refused_credential()
+    waits = rows.delivery(lane=Delivery.Lane.IDLE, next_attempt_at=None, parked_at=rows.NOW)
+    asked = choose(resumer, held, opened)
+    page = asked.content.decode()
+    assert "1 route will be opened" in page
+    assert "<bdi>default</bdi>: held (auth 535 5.7.8 Bad credentials)" in page
+    assert "1 is left as it is" in page
+    assert states() == ["held", "open"]
+    with django_capture_on_commit_callbacks(execute=True):
+        done = confirm(resumer, asked)
+    assert (done.status_code, done.url) == (302, reverse(LIST))
+    assert states() == ["open", "open"]
+    assert said(done) == [
+        "1 route is open again.",
+        "Left as they are: 1 (open already, or there no more).",
+    ]
+    assert hints == ["default"]
+    assert not RefusedCredential.objects.exists()
+    waits.refresh_from_db()
+    assert waits.lane == Delivery.Lane.READY
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.get_change_message()) == (str(held.pk), "Resume")
+
+
+def test_resume_from_the_page(resumer, hints):
+    """The page of what rests has a button, and one comes back to it."""
+    route = rows.route(sender="MAIL FROM <a@example.com>", paused_until=None)
+    page = resumer.get(page_of(route)).content.decode()
+    button = re.search(r'<button type="submit" class="button" formaction="([^"]*)">Resume', page)
+    assert button.group(1) == reverse(RESUME)
+    asked = resumer.post(reverse(RESUME), {"keys": route.pk, "page": "1", "query": "q=a"})
+    assert "default MAIL FROM &lt;a@example.com&gt;" in asked.content.decode()
+    done = confirm(resumer, asked)
+    assert done.url == page_of(route) + "?q=a"
+    assert states() == ["open"]
+    assert reverse(RESUME) not in resumer.get(page_of(route)).content.decode()
+
+
+def test_each_kind_of_route_is_resumed(resumer, hints):
+    """A host, a domain and a sender, and of two mailers at once."""
+    chosen = [
+        rows.route(host="mx.example.com"),
+        rows.route(domain="example.com", category=""),
+        rows.route(sender="From a@example.com"),
+        rows.route(mailer="gone", state="paused"),
+    ]
+    done = confirm(resumer, choose(resumer, *chosen))
+    assert states() == ["open"] * 4
+    assert said(done) == [
+        "4 routes are open again.",
+        "Mailer gone is not configured: its mail waits.",
+    ]
+
+
+def test_what_was_resumed_in_between_is_left(resumer, hints):
+    """Somebody else was faster: nothing is done twice."""
+    route = rows.route()
+    asked = choose(resumer, route)
+    Route.objects.update(state="open", paused_until=None)
+    done = confirm(resumer, asked)
+    assert said(done)[0] == "0 routes are open again."
+    assert not LogEntry.objects.exists()
+    asked = choose(resumer, route)
+    assert "There is nothing to do" in asked.content.decode()
+    assert 'name="confirmed"' not in asked.content.decode()
+
+
+@pytest.mark.parametrize("codenames", [("view_route",), ("resume_route",)])
+def test_who_may_not_resume(staff, codenames):
+    """It takes the permission to see routes, and its own."""
+    client, route = staff(*codenames), rows.route()
+    assert client.post(reverse(RESUME), {"keys": route.pk, "confirmed": "1"}).status_code == 403
+    choose(client, route)
+    assert states() == ["held"]
+    if "view_route" in codenames:
+        assert reverse(RESUME) not in client.get(page_of(route)).content.decode()
+        assert "resume_selected" not in client.get(reverse(LIST)).content.decode()
+
+
+def test_resuming_takes_a_post_and_a_token(resumer):
+    """No link and no other site's form opens anything."""
+    route = rows.route()
+    assert resumer.get(reverse(RESUME), {"keys": route.pk}).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = resumer.cookies
+    posted = strict.post(reverse(RESUME), {"keys": route.pk, "confirmed": "1"})
+    assert posted.status_code == 403
+    assert states() == ["held"]
+    anonymous = Client().post(reverse(RESUME), {"keys": route.pk, "confirmed": "1"})
+    assert anonymous.status_code == 302
+    assert states() == ["held"]
+
+
+@pytest.mark.parametrize("keys", ["", "x", "-1", "9" * 30, ",".join(map(str, range(1001)))])
+def test_keys_that_are_none(resumer, keys):
+    """Whoever makes up a request is told that it is a bad one."""
+    assert resumer.post(reverse(RESUME), {"keys": keys}).status_code == 400
+
+
+def test_too_many_at_once(resumer, monkeypatch):
+    """A page can carry so many and no more."""
+    monkeypatch.setattr(routes, "MOST", 1)
+    done = choose(resumer, rows.route(), rows.route(domain="example.com"))
+    assert said(done) == ["More than 1 routes are too many to resume at once."]
+    assert states() == ["held", "held"]
