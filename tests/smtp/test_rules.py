@@ -115,7 +115,7 @@ def test_no_recipient_is_given_up_for_a_fault_of_ours():
         ("auth", "535 5.7.8 User unknown", "auth_failed"),
         ("greeting", "554 No such user", "other_permanent"),
         ("eod", "550 unknown name in Message-ID", "other_permanent"),
-        ("eod", "550 account suspended", "quota_exhausted"),
+        ("eod", "550 account suspended", "auth_failed"),
         ("mail", "452 too many recipients", "server_busy"),
         ("starttls", "454 4.7.0 greylisted", "tls_error"),
     ],

@@ -142,6 +142,8 @@ ENHANCED: tuple[Rule, ...] = (
 )
 
 CODES: tuple[Rule, ...] = (
+    _code("ehlo-501", "ehlo", "501", "protocol_error hold", "RFC 5321 section 4.1.1.1"),
+    _code("ehlo-504", "ehlo", "504", "protocol_error hold", "RFC 5321 section 4.1.1.1"),
     _code("session-421", SESSION, "421", "server_busy next_host", "RFC 5321 section 3.8"),
     _code("session-4yz", SESSION, "4", "server_busy next_host"),
     _code("421", MESSAGE, "421", "server_busy retry", "RFC 5321 section 3.8"),

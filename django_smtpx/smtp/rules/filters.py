@@ -98,6 +98,8 @@ HOSTS: tuple[Rule, ...] = (
           phases=MESSAGE),
     _zoho("unusual-activity", "quota_exhausted hold",
           r"Unusual sending activity detected", code="5", relay=True),
+    _zoho("sender", "sender_rejected hold", r"Relaying disallowed as \S", code="553",
+          source="https://www.zoho.com/zeptomail/help/api/smtp-error-codes.html"),
     _zoho("relaying", "sender_rejected hold", r"^Sender is not allowed to relay emails", code="5",
           relay=True),
     _rackspace("no-such-user", "mailbox_unknown suppress", r"Email address could not be found",

@@ -9,15 +9,15 @@ TLS = (
     r"|session encryption is required"
 )
 RATE = (
-    r"rate[- ]?limit|limit(ing)? (the )?rate|throttl|sending rate|message rate|rate (is )?exceed"
-    r"|too (fast|frequent|quickly|often)|too many (messages|mails?|emails?|requests|e-mails)\b"
-    r"|(connection|message|sending|request) (rate|frequency)|frequency limit|slow(er)? down"
-    r"|excessive (volume|rate|number|connection)|(per|in the last|within|this|every|an?"
-    r"|\d+) (second|minute|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per"
-    r"|in the last|within|this|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)"
-    r"|exceed\w* (the |its |your )?(hour|minute)\w* limit|messaging limits|too much (mail"
-    r"|traffic)(?! data)|limit for (processing|sending)|too many (rcpts|recipients) from"
-    r"|please try again slower"
+    r"rate[- ]?limit|\bper (\d+ )?(second|minute|hour)s?\b|limit(ing)? (the )?rate|throttl"
+    r"|sending rate|message rate|rate (is )?exceed|too (fast|frequent|quickly|often)"
+    r"|too many (messages|mails?|emails?|requests|e-mails)\b|(connection|message|sending"
+    r"|request) (rate|frequency)|frequency limit|slow(er)? down|excessive (volume|rate|number"
+    r"|connection)|(per|in the last|within|this|every|an?|\d+) (second|minute"
+    r"|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per|in the last|within|this"
+    r"|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)|exceed\w* (the |its "
+    r"|your )?(hour|minute)\w* limit|messaging limits|too much (mail|traffic)(?! data)"
+    r"|limit for (processing|sending)|too many (rcpts|recipients) from|please try again slower"
 )
 QUOTA = (
     r"(daily|monthly|weekly|24[- ]hour|plan|account|sending|outgoing|outbound|submission"
@@ -87,7 +87,7 @@ LOGIN = (
     r"|first) (first )?(be )?(authenticate|log ?in|login)|requires? (smtp )?authentication"
     r"|not (logged in|authenticated)|(enable|turn on|use|with) (smtp[- ]auth|authentication)"
     r"|smtp[- ]auth(entication)? (is )?required|(log ?in|authenticate) (first|before)|(issue|use"
-    r"|send) an? AUTH\b|no auth\b|unauthenticated (user|client|session)"
+    r"|send) an? AUTH\b|no auth\b|\bAUTH (is )?required|unauthenticated (user|client|session)"
 )
 RELAY = (
     r"relay(ing)?( (is|access|mail|of|to|from|through|by|service))*\W*(\S+ )?(is )?(denied"
@@ -103,7 +103,7 @@ UNKNOWN = (
     r"(user|mailbox|recipient|address|account|person|e-?mail|alias|name|rcpt|customer"
     r"|addressee)\b(\W?s\b)?(?! (?:\w+ ){0,3}domain)(?:[^.;]|\.\w){0,80}?\b(unknown"
     r"|not? (be )?(found|known|exist(s|ing)?|valid|recogni[sz]ed|listed|here|present|registered"
-    r"|local|available at|active at)|does(n't| not) (have|exist)|doesn?t exist|nonexist\w*"
+    r"|available at|active at)|does(n't| not) (have|exist)|doesn?t exist|nonexist\w*"
     r"|non-exist\w*|could not be found|no longer (valid|exists?|here|available|works?|active|in use"
     r"|accepts?)|unrecogni[sz]ed|undeliverable|unallocated|unroutable)|\b(unknown|no such"
     r"|non-?existent|invalid|bad|nonexisting|unrecogni[sz]ed|incorrect|wrong"
@@ -146,8 +146,9 @@ FULL = (
 )
 DOMAIN = (
     r"\b(domain|host)\b( name)?(?:[^.;:]|\.\w){0,60}(not (be )?(found|exist|known|resolved?)"
-    r"|unknown|does(n't| not) exist|not reachable|nonexist\w*|invalid|could not be resolved"
-    r"|no longer exists|must exist)|\b(unknown|no such|non-?existent|invalid|unroutable|unrouteable"
-    r"|bad) (mail )?(domain|host)|no (MX|valid MX|mail server|A,? AAAA,? or MX|DNS)\b.{0,40}(for"
-    r"|found|record)|name or service not known|tenant or domain not found"
+    r"|unknown|does(n't| not) exist|not reachable|not valid|has no MX|nonexist\w*|invalid"
+    r"|could not be resolved|no longer exists|must exist)|\b(unknown|no such|non-?existent|invalid"
+    r"|unroutable|unrouteable|bad) (mail )?(domain|host)|no (MX|valid MX|mail server"
+    r"|A,? AAAA,? or MX|DNS)\b.{0,40}(for|found|record)|name or service not known"
+    r"|tenant or domain not found"
 )

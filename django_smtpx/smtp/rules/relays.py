@@ -72,8 +72,6 @@ RULES: tuple[Rule, ...] = (
     _sparkpost("limit", "quota_exhausted hold",
                r"Exceed(ed)? Sending Limit|sending limit \((daily|hourly|monthly|sandbox)\)"),
     _sparkpost("suppressed", "policy fail", r"recipient address was suppressed", code="5"),
-    _sparkpost("suspended", "quota_exhausted hold", r"account (has been |is )?suspended", code="5",
-               relay=True),
     _mailjet("sender", "sender_rejected hold",
              r"sender (address )?(is |was |has )?not (been )?(validated|active|verified|valid)",
              code="5"),

@@ -90,6 +90,7 @@ SENDER: tuple[Rule, ...] = (
     _text("login-rate", "auth_failed hold",
           r"too many (bad |failed |invalid |unsuccessful )?(login|log ?in|auth\w*|password|logon)",
           phases="auth"),
+    _text("login-throttled", "rate_limited slow", phrases.RATE, code="4", phases="auth"),
     _text("login-quota", "quota_exhausted hold", phrases.QUOTA, phases="auth"),
     _text("null-mx-sender", "sender_rejected hold", r"(sender|from).{0,60}null ?MX",
           source="RFC 7505 section 4.2"),
@@ -160,6 +161,9 @@ ACCOUNT: tuple[Rule, ...] = (
     *_by_server("own-account", "auth_failed hold", "policy fail",
                 r"\byour (\w+ )?account\b(?:[^.;]|\.\w){0,60}(disabled|suspended|blocked|locked"
                 r"|terminated|expired)|account is (not (yet )?active|under review)", code="5"),
+    *_by_server("account-suspended", "auth_failed hold", "policy fail",
+                r"\baccount (has been |is )?(temporarily )?(suspended|disabled|blocked|locked)",
+                code="5", phases="mail data eod"),
     *_by_server("login-failed", "auth_failed hold", "policy fail",
                 r"\bauth\w* (credentials )?(invalid|fail\w*|unsuccess\w*|rejected|incorrect|error)"
                 r"|invalid (login|credentials|password|user ?name)|incorrect (authentication"
@@ -212,8 +216,8 @@ CONTENT: tuple[Rule, ...] = (
            r"|forbidden|dangerous|blocked|unacceptable|disallowed) (content|file|attachment"
            r"|extension|mime)|attachments?\b.{0,60}(not|block|reject|forbid|prohibit|illegal|type)"
            r"|(content|header|mime|body|subject)\b(?:[^.;]|\.\w){0,50}(reject|block|not (allow"
-           r"|accept|permit|compliant)|invalid|malformed|forbid|denied|policy|violat|missing|error)"
-           r"|malformed|(RFC|RFC-|RFC )[25][38]22\b|not RFC|RFC compliant"
+           r"|accept|permit|compliant)|invalid|malformed|forbid|denied|policy|violat|missing|error"
+           r"|mandatory|required)|malformed|(RFC|RFC-|RFC )[25][38]22\b|not RFC|RFC compliant"
            r"|missing (a )?(valid )?\W?(from|date|message-id|subject|to)\b|(duplicate|multiple"
            r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)|line (is )?too long"
            r"|line (length )?limit|invalid character|MIME", phases="data eod"),
