@@ -97,7 +97,7 @@ class Size:
     bursts: int
 
 
-WHOLE = Size(messages=20_000, destinations=200, clumps=200, bursts=5)
+WHOLE = Size(messages=20_000, destinations=200, clumps=120, bursts=3)
 SMALL = Size(messages=1_000, destinations=24, clumps=18, bursts=2)
 
 
@@ -117,8 +117,8 @@ class World:
             name = f"backed{number}.example"
             self._add("direct", servers.Backed(name, now, dies, number + 1))
         for kind, count in (
-            (servers.Greylisting, 2 * share),
-            (servers.HintingGreylisting, 2 * share),
+            (servers.Greylisting, share),
+            (servers.HintingGreylisting, share),
             (servers.Limiting, 2),
             (servers.TenAtOnce, 2 * share),
             (servers.Dropping, share),
@@ -262,7 +262,7 @@ class Traffic:
         dice = self._rand.random()
         if dice < 0.01:
             return f"nobody{user}"
-        return f"full{user}" if dice < 0.012 else f"user{user}"
+        return f"full{user}" if dice < 0.011 else f"user{user}"
 
 
 def _shares(total: int, parts: int) -> list[int]:
@@ -276,7 +276,7 @@ class Day:
     def __init__(self, size: Size, seed: int) -> None:
         rand = random.Random(seed)
         random.seed(seed)
-        self.seed = seed
+        self.size, self.seed = size, seed
         self.clock = Clock()
         self.rand = rand
         self.world = World(self.clock.monotonic, size, rand)
