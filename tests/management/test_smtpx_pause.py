@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
+from unittest import mock
 
 import pytest
 from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
+from django_smtpx.config import get_mailer
+from django_smtpx.delivery import course
 from django_smtpx.management.resting import duration
 from django_smtpx.models import Attempt, Delivery, Route
+from django_smtpx.smtp.options import Options, Security
 from django_smtpx.testing import ScriptedServer, deliver, real_queue
 from tests.factories import claimed, statuses, stored
 
@@ -62,6 +68,34 @@ def test_a_paused_domain_keeps_its_mail_and_no_other():
     assert Attempt.objects.count() == 4
 
 
+def test_a_destination_of_a_mailer_without_a_host():
+    """Where mail goes straight to domains, one of them rests, and no connection to it is made."""
+    with ScriptedServer() as server, ScriptedServer() as other, real_queue(server):
+        ports = {"one.example": server.port, "two.example": other.port}
+
+        def router(domain):
+            return (
+                Options(host="127.0.0.1", port=ports[domain], security=Security.NONE, relay=False),
+            )
+
+        mailer = replace(get_mailer("default"), hosts=(), transport="mx", router=router)
+        known = {"default": mailer}
+        with (
+            mock.patch("django_smtpx.ledger.storing.mailers", return_value=known),
+            mock.patch("django_smtpx.delivery.idle.mailers", return_value=known),
+        ):
+            run("default", "--domain", "one.example", "--for", "1d")
+            for to in ("a@one.example", "b@two.example", "c@one.example"):
+                send(to)
+            deliver()
+            assert statuses() == ["queued", "sent", "queued"]
+            assert not server.sessions
+            call_command("smtpx_resume", "default", domain="one.example", stdout=StringIO())
+            deliver()
+            assert len(server.messages) == 2
+    assert set(statuses()) == {"sent"}
+
+
 def test_a_held_mailer_asks_its_server_nothing():
     """Not one connection is made, and what is stored meanwhile waits as well."""
     with ScriptedServer() as server, real_queue(server):
@@ -84,6 +118,30 @@ def test_a_held_mailer_refuses_to_send_at_once():
         with pytest.raises(OSError, match="rests until it is resumed: the provider moves"):
             send("a@example.com")
         assert not server.sessions
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_drain_under_way_sends_what_it_has_claimed(monkeypatch):
+    """And claims no more; what is left is put away, and its success does not open the mailer."""
+    monkeypatch.setattr(course, "BATCH", 5)
+
+    def close(conversation, argument):
+        run("default", "--reason", "stop")
+        connection.close()
+
+    with ScriptedServer({"EOD": [close]}) as server, real_queue(server):
+        for number in range(12):
+            send(f"{number}@example.com")
+        deliver()
+        assert len(server.messages) == 5
+        assert statuses() == ["sent"] * 5 + ["queued"] * 7
+        kept = Delivery.objects.filter(status="queued")
+        assert set(kept.values_list("next_attempt_at", "attempt_count")) == {(None, 0)}
+        assert Route.objects.get().state == "held"
+        call_command("smtpx_resume", "default", stdout=StringIO())
+        deliver()
+        assert len(server.messages) == 12
+    assert set(statuses()) == {"sent"}
 
 
 def test_it_says_what_waits_and_what_still_goes(site):

@@ -40,7 +40,7 @@ def test_the_sessions_of_the_page():
     Delivery.objects.filter(recipient="e@example.com").update(id=41)
     for status in ("deferred", "deferred", "sent"):
         put("news@example.edu", status=status, category="greylisted")
-    assert len(SESSIONS) == 7
+    assert len(SESSIONS) == 10
     others = {name: {"host": "127.0.0.1"} for name in ("bulk", "shop")}
     with real_queue(host="127.0.0.1", port=1, mailers=others):
         for line, shown in SESSIONS:
