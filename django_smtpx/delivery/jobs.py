@@ -260,6 +260,7 @@ def _failure_result(recipient: str, error: SMTPError) -> Result:
         ip=error.ip,
         port=error.port,
         error=error,
+        rule=error.rule,
     )
 
 

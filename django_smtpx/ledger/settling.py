@@ -208,7 +208,7 @@ def _attempt(booking: Booking, number: int) -> Attempt:
         outcome=booking.decision.outcome,
         category=result.category,
         action=result.action,
-        rule=getattr(result, "rule", ""),
+        rule=result.rule,
         phase=result.phase,
         command=result.command[:_COMMAND_LENGTH],
         code=result.code,

@@ -168,6 +168,7 @@ def test_next_host_is_probed(two_hosts):
         send("a@example.com")
         deliver()
         assert len(first.messages) == 0
+        assert all(attempt.rule for attempt in Attempt.objects.filter(outcome="deferred"))
         later(minutes=1)
         send("b@example.com")
         deliver()
