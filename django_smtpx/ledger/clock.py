@@ -7,6 +7,7 @@ stopped, or a machine that was asleep, wakes up to a lease that has run out.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,10 @@ _NOW = {
     "mysql": "SELECT UTC_TIMESTAMP(6)",
     "oracle": "SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL",
 }
+_READINGS = 3
+_CLOSE = 0.002
+"""Seconds that a reading may take for its moment to be known well enough."""
+
 _BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -50,10 +55,24 @@ class Reading:
 
     @classmethod
     def take(cls, using: str) -> Reading:
-        """Read the clock of the database ``using``."""
-        clock = boottime
-        read_boottime = clock()
-        return cls(database_now(using), read_boottime, clock)
+        """Read the clock of the database ``using``, to within a few milliseconds where it can.
+
+        The first statement of a process may have to connect first, and nobody knows when within
+        such a wait the clock was read: it is read again then. Workers go by it together, and what
+        one of them is ahead of the others is lost to all.
+        """
+        closest, width = None, math.inf
+        for _ in range(_READINGS):
+            before = boottime()
+            read_at = database_now(using)
+            after = boottime()
+            if after - before < width:
+                width = after - before
+                closest = cls(read_at, (before + after) / 2, boottime)
+            if width <= _CLOSE:
+                break
+        assert closest is not None
+        return closest
 
     def now(self) -> datetime:
         """Return the database's time, as far as it can be told without asking it again."""

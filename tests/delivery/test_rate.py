@@ -14,6 +14,7 @@ from django.test import TransactionTestCase
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
+from django_smtpx.ledger import clock as ledger_clock
 from django_smtpx.mailer import Mailer, Way
 from django_smtpx.models import Attempt, Delivery, RateWindow, Route
 from django_smtpx.pace import Rate, Window
@@ -21,7 +22,7 @@ from django_smtpx.pacing import meter as module
 from django_smtpx.pacing.meter import Limit, Meter
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, deliver, real_queue
-from tests.delivery.passing import Clock
+from tests.delivery.passing import BEGAN, Clock
 from tests.factories import statuses, stored
 
 pytestmark = pytest.mark.django_db
@@ -272,6 +273,29 @@ def test_a_grant_that_comes_too_late_is_none(clock, slow_database, seconds):
             assert one.admit()
             times.append(clock.seconds())
     assert fullest(times, 1) <= 14
+
+
+@pytest.mark.parametrize(
+    ("waits", "asked", "off"),
+    [([0.001], 1, 0.0005), ([0.3, 0.001], 2, 0.0005), ([0.3, 0.02, 0.04, 0.001], 3, 0.01)],
+)
+def test_workers_go_by_one_clock(monkeypatch, waits, asked, off):
+    """A worker that has to connect before it can ask for the time is not ahead of the others."""
+    boot = [1000.0]
+    left = iter(waits)
+
+    def database_now(using):
+        # The clock is read as the wait ends: that is the farthest from when it began.
+        boot[0] += next(left)
+        return BEGAN + timedelta(seconds=boot[0])
+
+    monkeypatch.setattr(ledger_clock, "boottime", lambda: boot[0])
+    monkeypatch.setattr(ledger_clock, "database_now", database_now)
+    time = ledger_clock.Reading.take("default")
+    boot[0] += 5
+    ahead = (time.now() - BEGAN).total_seconds() - boot[0]
+    assert ahead == pytest.approx(off)
+    assert len(list(left)) == len(waits) - asked
 
 
 def test_nothing_is_begun_beyond_what_may_leave(clock):
