@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from django_smtpx.delivery import course, sessions
 from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.ledger import claiming
 from django_smtpx.ledger import clock as ledger_clock
-from django_smtpx.pacing import meter
+from django_smtpx.pacing import meter, slots
 from django_smtpx.smtp import pool as pool_module
 from django_smtpx.smtp.pool import DEFAULT_LIMITS, Pool
 
@@ -50,12 +51,14 @@ class Stopped(BaseException):
 class Clock:
     """Simulated seconds since :data:`BEGAN`, and what is to happen when.
 
-    ``on_advance`` is called whenever time has gone on.
+    ``on_advance`` is called whenever time has gone on, ``on_switch`` with the number of the
+    process whose worker works now.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.on_advance: Callable[[], None] = lambda: None
+        self.on_switch: Callable[[int], None] = lambda process: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._worker: _Worker | None = None
@@ -96,9 +99,9 @@ class Clock:
         """Let something happen then, or at once where that is past."""
         heapq.heappush(self._events, (seconds, next(self._numbers), event))
 
-    def work(self, task: Callable[[], None]) -> None:
-        """Begin a worker, which may sleep."""
-        self.at(self.seconds, _Worker(self, task).go_on)
+    def work(self, task: Callable[[], None], process: int) -> None:
+        """Begin a worker, which may sleep, in the process of that number."""
+        self.at(self.seconds, _Worker(self, task, process).go_on)
 
     def run(self) -> None:
         """Let everything happen, until nothing is to happen any more."""
@@ -116,6 +119,7 @@ class Clock:
     def hand_over(self, worker: _Worker) -> None:
         """Let a worker work, and wait until it sleeps or ends."""
         self._worker = worker
+        self.on_switch(worker.process)
         worker.wake()
         if not self._back.acquire(timeout=_HANGS_AFTER):
             raise TimeoutError(f"A worker hangs at {self.now():%H:%M:%S} of the simulated day.")
@@ -138,7 +142,8 @@ def _baton() -> threading.Lock:
 class _Worker:
     """One thread, which uses the database connection of the thread that made it."""
 
-    def __init__(self, clock: Clock, task: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, task: Callable[[], None], process: int) -> None:
+        self.process = process
         self.error: BaseException | None = None
         self._clock = clock
         self._task = task
@@ -203,8 +208,33 @@ class SimulatedPool(Pool):
         """Nothing: time that goes on calls :meth:`reap`."""
 
 
-def install(clock: Clock, patch: pytest.MonkeyPatch) -> SimulatedPool:
-    """Let the package live by ``clock``, and return the pool of its one simulated process."""
+class Processes:
+    """What each of the simulated processes has for itself: a pool, and the slots of what is idle
+    in it.
+    """
+
+    def __init__(self, count: int, clock: Clock) -> None:
+        self._pools = [SimulatedPool(clock) for _ in range(count)]
+        self._slots = [defaultdict(list) for _ in range(count)]
+
+    def enter(self, number: int) -> None:
+        """Let it be the process of that number that works."""
+        course.default_pool = sessions.default_pool = self._pools[number]
+        slots._Resting._slots = self._slots[number]
+
+    def reap(self) -> None:
+        """Let idle sessions end."""
+        for pool in self._pools:
+            pool.reap()
+
+    def end(self) -> None:
+        """Close what is open."""
+        for pool in self._pools:
+            pool.close()
+
+
+def install(clock: Clock, processes: int, patch: pytest.MonkeyPatch) -> Processes:
+    """Let the package live by ``clock``, in so many simulated processes."""
     shim = SimpleNamespace(
         monotonic=clock.monotonic,
         sleep=clock.sleep,
@@ -218,12 +248,13 @@ def install(clock: Clock, patch: pytest.MonkeyPatch) -> SimulatedPool:
     patch.setattr(django.utils.timezone, "now", clock.now)
     patch.setitem(meter.Meter.__init__.__kwdefaults__, "sleep", clock.sleep)
     patch.setitem(Chunk.__init__.__kwdefaults__, "clock", clock.monotonic)
-    pool = SimulatedPool(clock)
-    clock.on_advance = pool.reap
     for module in (course, sessions):
-        patch.setattr(module, "default_pool", pool)
+        patch.setattr(module, "default_pool", None)
+    patch.setattr(slots._Resting, "_slots", None)
+    found = Processes(processes, clock)
+    clock.on_advance, clock.on_switch = found.reap, found.enter
     _let_the_wire_cost_time(clock, patch)
-    return pool
+    return found
 
 
 def _let_the_wire_cost_time(clock: Clock, patch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     import pytest
 
 WORKERS = 3
+PROCESSES = 2
 TICK = 10.0
 MAX_CONNECTIONS = 4
-HASTY = 2 * HOUR
+HASTY = 0.5 * HOUR
 RATE = Rate.parse("120/m")
 
 _LAST_MAIL = 20 * HOUR
@@ -130,6 +133,8 @@ class World:
         for number in range(share):
             self._add("once", servers.Dropping(f"once{number}.example", now))
             self._add("hasty", Place(f"hasty{number}.example", now))
+            dies = self._before_a_burst(number, rand)
+            self._add("hasty", servers.Dead(f"hastydead{number}.example", now, dies))
         for name, kind in (
             ("relay", servers.Relay),
             ("login", servers.Forgetful),
@@ -168,13 +173,14 @@ class World:
             hosts = place.options(nobody)
             return Mailer(name=name, hosts=hosts, max_connections=MAX_CONNECTIONS, **options)
 
+        hasty = RetryPolicy(max_age=HASTY)
         every = (
             straight("direct"),
             straight("once", on_unknown="hold"),
-            straight("hasty", retry=RetryPolicy(max_age=HASTY)),
+            straight("hasty", retry=hasty),
             relayed("relay"),
-            relayed("login"),
-            relayed("picky"),
+            relayed("login", retry=hasty),
+            relayed("picky", retry=hasty),
             relayed("rated", rate=RATE),
         )
         return {mailer.name: mailer for mailer in every}
@@ -241,7 +247,7 @@ class Traffic:
             send_at=send_at,
             expires_at=expires_at,
             priority=rand.choice((0, 0, 0, 0, 5, -5)),
-            max_age=HASTY if mailer == "hasty" else None,
+            max_age=HASTY if mailer in ("hasty", "login", "picky") else None,
             on_unknown="hold" if mailer == "once" else "retry",
         )
 
@@ -271,7 +277,7 @@ def _shares(total: int, parts: int) -> list[int]:
 
 
 class Day:
-    """One day of a site with three workers in one process."""
+    """One day of a site with three workers in two processes."""
 
     def __init__(self, size: Size, seed: int) -> None:
         rand = random.Random(seed)
@@ -284,7 +290,7 @@ class Day:
         self.drains = 0
         self.resumed = 0
         self._hints: deque[str] = deque()
-        self._busy = 0
+        self._idle = list(range(WORKERS))
         self._due: float | None = 0.0
 
     @property
@@ -294,8 +300,9 @@ class Day:
 
     def run(self, patch: pytest.MonkeyPatch) -> None:
         """Let it pass."""
-        pool = install(self.clock, patch)
-        pacing.forget_resting()
+        processes = install(self.clock, PROCESSES, patch)
+        gc.collect()
+        gc.freeze()
         with servers.running(list(self.world.places.values())) as nobody, _shared_connection():
             found = MappingProxyType(self.world.mailers(nobody))
             patch.setattr(named, "current", lambda: Read(MappingProxyType({}), found, {}))
@@ -307,8 +314,8 @@ class Day:
             try:
                 self.clock.run()
             finally:
-                pool.close()
-                pacing.forget_resting()
+                processes.end()
+                gc.unfreeze()
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -343,11 +350,12 @@ class Day:
             self._begin()
 
     def _begin(self) -> None:
-        while self._hints and self._busy < WORKERS:
-            self._busy += 1
-            self.clock.work(self._drain)
+        """Let idle workers begin, as many as there are hints."""
+        for _ in range(min(len(self._hints), len(self._idle))):
+            number = self._idle.pop()
+            self.clock.work(partial(self._drain, number), number % PROCESSES)
 
-    def _drain(self) -> None:
+    def _drain(self, number: int) -> None:
         try:
             while self._hints:
                 mailer = mailers()[self._hints.popleft()]
@@ -359,7 +367,7 @@ class Day:
                     rand=self.rand.random,
                 ).run()
         finally:
-            self._busy -= 1
+            self._idle.append(number)
             self._due = None
 
 

@@ -139,8 +139,9 @@ def test_a_full_mailbox_is_asked_by_the_schedule(evening):
         for before, after, step in zip(times, times[1:], steps, strict=False)
         if after - before < 0.8 * step
     }
-    assert any(len(times) >= 8 for times in asked.values()), repr(evening)
     assert not early, (evening, early)
+    if evening.day.size is WHOLE:
+        assert any(len(times) >= 8 for times in asked.values()), repr(evening)
 
 
 def test_no_destination_sees_more_connections_than_allowed(evening):
@@ -155,14 +156,26 @@ def test_no_destination_sees_more_connections_than_allowed(evening):
 def test_connections_are_not_wasted(evening):
     """A connection carries as much as it may: there are far fewer of them than messages."""
     for place in evening.of(servers.Crowded) + evening.of(servers.Picky):
-        assert len(place.connected) * 3 < len(place.contents), (evening, place.name)
+        # Who is alone with a full mailbox comes alone each time.
+        connected = len(place.connected) - place.refused["full"]
+        assert connected * 3 < len(place.contents), (evening, place.name)
 
 
 def test_a_mailers_rate_is_kept(evening):
-    """In no window of that length its server saw more, and it saw as much as that."""
+    """In no window of that length its server saw more; and a burst takes hardly longer than that."""
     rated = evening.day.world.places["rated.example"]
-    most = rated.most_within(RATE.seconds)
-    assert most <= RATE.count, repr(evening)
+    assert rated.most_within(RATE.seconds) <= RATE.count, repr(evening)
+    for began in evening.day.world.bursts:
+        waits = [
+            end.taken_at - began
+            for end in evening.ends
+            if end.place is rated
+            and end.mail.at == began
+            and end.mail.send_at is None
+            and end.taken_at is not None
+        ]
+        least = len(waits) / RATE.count * RATE.seconds
+        assert max(waits) <= 1.25 * least + MINUTE, (evening, began)
 
 
 def test_a_server_that_asks_for_less_gets_less(evening):
