@@ -41,13 +41,14 @@ class LeaseWatch(Watch, Protocol):
 class Exchange:
     """What came of one mail: an outcome for each transaction, until a session could not be had.
 
-    ``failures`` are those of the sessions, in order; the last one is about
-    every recipient without an outcome. A recipient that was put off because
-    there were too many has another outcome behind.
+    ``failures`` are those of the sessions, in order; ``unsent`` names the
+    recipients that were never spoken of, each with why. A recipient that was
+    put off because there were too many has another outcome behind.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[SMTPError, ...] = ()
+    unsent: tuple[tuple[str, SMTPError], ...] = ()
 
     @property
     def results(self) -> list[Result]:
@@ -64,7 +65,11 @@ class Exchange:
         return self.failures[0]
 
     def __add__(self, other: Exchange) -> Exchange:
-        return Exchange(self.outcomes + other.outcomes, self.failures + other.failures)
+        return Exchange(
+            self.outcomes + other.outcomes,
+            self.failures + other.failures,
+            self.unsent + other.unsent,
+        )
 
 
 def in_transaction() -> bool:
@@ -107,12 +112,46 @@ def _along(
 ) -> Exchange:
     gate = pacing.gate(way, at) if way.name else pacing.Gate(True)
     if not gate.is_open:
-        return Exchange(failures=(pacing.closed_error(way, gate),))
-    held = _held_sender(way, envelope, from_header, at) if way.name else None
-    if held is not None:
-        return Exchange(failures=(held,))
+        return _not_sent(envelope.recipients, pacing.closed_error(way, gate))
+    resting = _resting(way, envelope, from_header, at) if way.name else {}
+    whole = sum((_not_sent([who], error) for who, error in resting.items()), Exchange())
+    may_go = [who for who in envelope.recipients if who not in resting]
+    if not may_go:
+        return whole
+    spoken = _speak(way, envelope, may_go, at, watch)
+    if way.name and (watch is None or not watch.lost):
+        said = _Said(envelope.sender, from_header, spoken)
+        _on_commit(partial(_book, way, said, gate, at))
+    return spoken + whole
+
+
+def _not_sent(recipients: Sequence[str], error: SMTPError) -> Exchange:
+    return Exchange(failures=(error,), unsent=tuple((who, error) for who in recipients))
+
+
+def _resting(way: Way, envelope: Envelope, from_header: str, at: datetime) -> dict[str, SMTPError]:
+    """Return which recipients are not to be sent to now: the sender is held, or their domain."""
+    seen = pacing.survey(way, at)
+    for key in {pacing.envelope_key(envelope.sender), pacing.header_key(from_header)}:
+        held = seen.senders.get(key)
+        if held is not None and (held.until is None or held.until > at):
+            return dict.fromkeys(envelope.recipients, pacing.held_sender_error(way, key))
+    domains = {who: who.rpartition("@")[2].lower() for who in envelope.recipients}
+    return {
+        who: pacing.closed_error(way, pacing.Gate(False, rests.until, domain=domain))
+        for who, domain in domains.items()
+        if (rests := seen.domains.get(domain)) is not None
+    }
+
+
+def _speak(
+    way: Way,
+    envelope: Envelope,
+    recipients: Sequence[str],
+    at: datetime,
+    watch: LeaseWatch | None,
+) -> Exchange:
     whole = Exchange()
-    recipients = envelope.recipients
     parts = deque(
         tuple(recipients[first : first + MAX_RECIPIENTS])
         for first in range(0, len(recipients), MAX_RECIPIENTS)
@@ -123,26 +162,15 @@ def _along(
             step = _transact(way, envelope.to(part), watch)
             whole += step
             if not step.outcomes:
-                break
+                left = (part, *parts)
+                return whole + Exchange(
+                    unsent=tuple((who, step.failures[-1]) for some in left for who in some)
+                )
             last = step.outcomes[-1]
             for rest in (part[len(last.results) :], split_off(last)):
                 if rest:
                     parts.appendleft(rest)
-    if way.name and (watch is None or not watch.lost):
-        said = _Said(envelope.sender, from_header, whole)
-        _on_commit(partial(_book, way, said, gate, at))
     return whole
-
-
-def _held_sender(way: Way, envelope: Envelope, from_header: str, at: datetime) -> SMTPError | None:
-    """Return what is raised, unsent, for a sender that this mailer's server has refused."""
-    keys = {pacing.envelope_key(envelope.sender), pacing.header_key(from_header)}
-    senders = pacing.survey(way, at).senders
-    for key in keys & senders.keys():
-        until = senders[key].until
-        if until is None or until > at:
-            return pacing.held_sender_error(way, key)
-    return None
 
 
 @contextmanager

@@ -198,7 +198,9 @@ def _settle(mailer: Mailer, lease: Lease, rows: Sequence[Row], exchange: Exchang
         settled = book(outcome, job, mailer, now=lease.now(), rand=random.random)
         bookings += [booking for booking in settled if booking.row not in put_off]
     done = {booking.row.pk for booking in bookings}
-    left = tuple(row for row in by_recipient.values() if row.pk not in done)
-    if left:
-        bookings += book_failure(Job(left), exchange.failures[-1], mailer, lease.now(), None)
+    why = dict(exchange.unsent)
+    for row in by_recipient.values():
+        if row.pk not in done:
+            error = why.get(row.recipient) or exchange.failures[-1]
+            bookings += book_failure(Job((row,)), error, mailer, lease.now(), None)
     ledger.settle(lease, bookings)

@@ -83,12 +83,13 @@ def gate(way: Way, at: datetime) -> Gate:
 
 
 def closed_error(way: Way, closed: Gate) -> SMTPError:
-    """Return what ``"now"`` mode raises, unsent, while a mailer rests."""
-    route = rows(Key(way.name)).first()
+    """Return what ``"now"`` mode raises, unsent, while a mailer or a destination rests."""
+    route = rows(Key(way.name, domain=closed.domain)).first()
     until = f"until {closed.until:%Y-%m-%d %H:%M:%S} UTC" if closed.until else "until it is resumed"
     reason = route.pause_reason if route is not None else ""
     return SMTPError(
-        f"Mailer {way.name!r} rests {until}: {reason or 'no reason given'}",
+        f"Mailer {Key(way.name, domain=closed.domain)} rests {until}: "
+        f"{reason or 'no reason given'}",
         phase="connect",
         category=(route.category if route is not None else "") or Category.SERVER_BUSY.value,
     )
@@ -170,7 +171,8 @@ def _refused_gate(refused: RefusedCredential, route: Route | None) -> Gate:
         return Gate(False, refused.next_probe_at, parks=False)
     if route.state == State.HELD and route.paused_until is None:
         return Gate(False, None)
-    return Gate(False, refused.next_probe_at)
+    until = refused.next_probe_at
+    return Gate(False, max(until, route.paused_until) if route.paused_until else until)
 
 
 def _gate_of(route: Route | None, at: datetime) -> Gate:

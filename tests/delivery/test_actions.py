@@ -426,6 +426,21 @@ def test_now_mode_counts_and_raises():
     assert statuses() == ["failed", "failed", "sent", "sent"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_now_mode_leaves_out_a_paused_domain():
+    """Its recipients fail, unsent and each with the reason; the others get the mail."""
+    with ScriptedServer() as server, real_queue(server, mode="now"):
+        Route.objects.create(
+            mailer="default", domain="slow.example", state="held", pause_reason="they asked for it"
+        )
+        send(["a@slow.example", "b@example.com"])
+        with pytest.raises(OSError, match="slow.example.*they asked for it"):
+            send("c@slow.example")
+        assert [message.recipients for message in server.messages] == [("b@example.com",)]
+    assert statuses() == ["failed", "sent", "failed"]
+    assert "they asked for it" in Delivery.objects.get(recipient="a@slow.example").reply
+
+
 def test_a_hold_by_a_person_reaches_a_drain_under_way(monkeypatch):
     """What was not claimed yet rests from the next claim on."""
     monkeypatch.setattr(course, "BATCH", 2)

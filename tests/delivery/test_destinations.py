@@ -177,3 +177,8 @@ def test_now_mode_goes_to_each_domain(two_domains):
     assert error is None
     assert (len(one.messages), len(two.messages)) == (1, 1)
     assert statuses(message) == ["sent", "failed", "sent"]
+    assert message.deliveries.get(domain="dead.example").category == "unreachable"
+    message, _ = deliver_now(
+        replace(mailer, mode="now"), composed(("a@one.example", "d@dead.example"))
+    )
+    assert "dead.example" in message.deliveries.get(domain="dead.example").reply
