@@ -61,9 +61,9 @@ class Clock:
         self.on_switch: Callable[[int], None] = lambda process: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._back = _baton()
-        self._sleeping: set[_Worker] = set()
+        self._sleeping: dict[Worker, None] = {}
 
     # -- the time --------------------------------------------------------------------------------
 
@@ -84,10 +84,10 @@ class Clock:
             return
         worker = self._worker
         assert worker is not None, "only workers sleep"
-        self._sleeping.add(worker)
+        self._sleeping[worker] = None
         self.at(due, worker.go_on)
         worker.pause()
-        self._sleeping.discard(worker)
+        self._sleeping.pop(worker, None)
 
     def _advance(self, seconds: float) -> None:
         self.seconds = max(self.seconds, seconds)
@@ -99,9 +99,22 @@ class Clock:
         """Let something happen then, or at once where that is past."""
         heapq.heappush(self._events, (seconds, next(self._numbers), event))
 
-    def work(self, task: Callable[[], None], process: int) -> None:
+    def work(self, task: Callable[[], None], process: int) -> Worker:
         """Begin a worker, which may sleep, in the process of that number."""
-        self.at(self.seconds, _Worker(self, task, process).go_on)
+        worker = Worker(self, task, process)
+        self.at(self.seconds, worker.go_on)
+        return worker
+
+    def kill(self, process: int) -> int:
+        """Let the workers of a process never wake up again, and count them.
+
+        Nothing that they would have done at their end is done, as with SIGKILL.
+        """
+        dead = [worker for worker in self._sleeping if worker.process == process]
+        for worker in dead:
+            worker.dead = True
+            del self._sleeping[worker]
+        return len(dead)
 
     def run(self) -> None:
         """Let everything happen, until nothing is to happen any more."""
@@ -116,7 +129,7 @@ class Clock:
 
     # -- for workers -----------------------------------------------------------------------------
 
-    def hand_over(self, worker: _Worker) -> None:
+    def hand_over(self, worker: Worker) -> None:
         """Let a worker work, and wait until it sleeps or ends."""
         self._worker = worker
         self.on_switch(worker.process)
@@ -139,11 +152,15 @@ def _baton() -> threading.Lock:
     return lock
 
 
-class _Worker:
-    """One thread, which uses the database connection of the thread that made it."""
+class Worker:
+    """One thread, which uses the database connection of the thread that made it.
+
+    ``dead`` says that its process was killed.
+    """
 
     def __init__(self, clock: Clock, task: Callable[[], None], process: int) -> None:
         self.process = process
+        self.dead = False
         self.error: BaseException | None = None
         self._clock = clock
         self._task = task
@@ -153,21 +170,26 @@ class _Worker:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def go_on(self) -> None:
-        self._clock.hand_over(self)
+        """Work until the next sleep, or to the end; a dead one does nothing."""
+        if not self.dead:
+            self._clock.hand_over(self)
 
     def wake(self) -> None:
+        """Go on in this worker's thread."""
         if self._thread.ident is None:
             self._thread.start()
         else:
             self._turn.release()
 
     def pause(self) -> None:
+        """Go on in the thread that woke this worker, until it is woken again."""
         self._clock.hand_back()
         self._turn.acquire()
         if self._stopped:
             raise Stopped
 
     def stop(self) -> None:
+        """Let it end where it sleeps."""
         self._stopped = True
         self._turn.release()
         self._thread.join(_HANGS_AFTER)
@@ -204,6 +226,17 @@ class SimulatedPool(Pool):
             for session in expired:
                 self._close(session)
 
+    def die(self) -> set[int]:
+        """Lose all connections, as their process does; return the ports that they came from."""
+        idle = [one.session for some in self._idle.values() for one in some]
+        ports = set()
+        for session in (*self._leased, *idle):
+            transport = session._connection.transport
+            if not session._connection.closed:
+                ports.add(transport._socket.getsockname()[1])
+                session.abort()
+        return ports
+
     def _watch_over(self) -> None:
         """Nothing: time that goes on calls :meth:`reap`."""
 
@@ -214,6 +247,7 @@ class Processes:
     """
 
     def __init__(self, count: int, clock: Clock) -> None:
+        self._clock = clock
         self._pools = [SimulatedPool(clock) for _ in range(count)]
         self._slots = [defaultdict(list) for _ in range(count)]
 
@@ -221,6 +255,13 @@ class Processes:
         """Let it be the process of that number that works."""
         course.default_pool = sessions.default_pool = self._pools[number]
         slots._Resting._slots = self._slots[number]
+
+    def kill(self, number: int) -> set[int]:
+        """Let a process die and another one come; return the ports of its lost connections."""
+        ports = self._pools[number].die()
+        self._pools[number] = SimulatedPool(self._clock)
+        self._slots[number] = defaultdict(list)
+        return ports
 
     def reap(self) -> None:
         """Let idle sessions end."""

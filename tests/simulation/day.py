@@ -32,15 +32,18 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from tests.simulation.clock import Processes, Worker
+
 WORKERS = 3
 PROCESSES = 2
 TICK = 10.0
 MAX_CONNECTIONS = 4
 HASTY = 0.5 * HOUR
+SALE = 10.3 * HOUR
+FATAL = SALE + 7
 RATE = Rate.parse("120/m")
 
 _LAST_MAIL = 20 * HOUR
-_SALE = 10.3 * HOUR
 _SENDER = "shop@site.example"
 _USERS = 40
 _OFTEN = ("direct",) * 14 + ("rated",) * 3
@@ -111,7 +114,7 @@ class World:
         share = max(1, size.destinations // 40)
         self.places: dict[str, Place] = {}
         self.by_mailer: dict[str, list[Place]] = {}
-        self.bursts = [_SALE, *(rand.uniform(1 * HOUR, _LAST_MAIL) for _ in range(size.bursts - 1))]
+        self.bursts = [SALE, *(rand.uniform(1 * HOUR, _LAST_MAIL) for _ in range(size.bursts - 1))]
         for number in range(3 * share):
             dies = self._before_a_burst(number, rand)
             self._add("direct", servers.Dead(f"dead{number}.example", now, dies))
@@ -290,7 +293,10 @@ class Day:
         self.drains = 0
         self.resumed = 0
         self._hints: deque[str] = deque()
+        self.killed = 0
+        self.in_doubt: set[tuple[int, str]] = set()
         self._idle = list(range(WORKERS))
+        self._at_work: dict[int, Worker] = {}
         self._due: float | None = 0.0
 
     @property
@@ -311,6 +317,7 @@ class Day:
             for tick in range(1, round(END / TICK) + 1):
                 self.clock.at(tick * TICK, self._tick)
             self.clock.at(servers.Picky.told, self._resume)
+            self.clock.at(FATAL, lambda: self._kill(processes))
             try:
                 self.clock.run()
             finally:
@@ -341,6 +348,22 @@ class Day:
         self.resumed = pacing.resume_senders("picky", keys, ledger.now())
         self._due = None
 
+    def _kill(self, processes: Processes) -> None:
+        """Kill the process in which the most workers are at work, and begin another one."""
+        at_work = [number % PROCESSES for number in self._at_work]
+        process = max(set(at_work), key=at_work.count, default=0)
+        under_way = Delivery.objects.filter(status="sending", marked=True)
+        rows = under_way.values_list("message__metadata", "recipient")
+        self.in_doubt |= {(metadata["number"], recipient) for metadata, recipient in rows}
+        self.killed += self.clock.kill(process)
+        lost = processes.kill(process)
+        for place in self.world.places.values():
+            place.lose(lost)
+        for number in [number for number, one in self._at_work.items() if one.dead]:
+            del self._at_work[number]
+            self._idle.append(number)
+        self._due = None
+
     # -- workers ---------------------------------------------------------------------------------
 
     def _wake(self, name: str) -> None:
@@ -353,7 +376,8 @@ class Day:
         """Let idle workers begin, as many as there are hints."""
         for _ in range(min(len(self._hints), len(self._idle))):
             number = self._idle.pop()
-            self.clock.work(partial(self._drain, number), number % PROCESSES)
+            task = partial(self._drain, number)
+            self._at_work[number] = self.clock.work(task, number % PROCESSES)
 
     def _drain(self, number: int) -> None:
         try:
@@ -367,6 +391,7 @@ class Day:
                     rand=self.rand.random,
                 ).run()
         finally:
+            del self._at_work[number]
             self._idle.append(number)
             self._due = None
 
@@ -382,6 +407,8 @@ def _next_due() -> float:
         for rows in waiting
         for field in ("next_attempt_at", "expires_at")
     ]
+    sending = Delivery.objects.filter(status="sending").order_by("lease_expires_at")
+    firsts.append(sending.values_list("lease_expires_at").first())
     times = [(first[0] - BEGAN).total_seconds() for first in firsts if first is not None]
     return min(times, default=float("inf"))
 

@@ -119,11 +119,14 @@ class Evening:
     ) -> End:
         pk, status, category, lane, attempt_count, next_attempt_at, settled_at = row
         place = self.day.world.place_of(mail, recipient)
+        expected = oracle.expected(mail, recipient, place)
+        if (mail.number, recipient) in self.day.in_doubt:
+            expected = expected.in_doubt(mail.on_unknown)
         return End(
             mail=mail,
             recipient=recipient,
             place=place,
-            expected=oracle.expected(mail, recipient, place),
+            expected=expected,
             status=status,
             category=category,
             lane=lane,

@@ -6,7 +6,7 @@ nothing of how the package goes about it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.simulation import servers
@@ -39,6 +39,17 @@ class Expected:
     attempts: int
     not_before: float
     by: float = field(default=END)
+
+    def in_doubt(self, on_unknown: str) -> Expected:
+        """Return what is right where the worker was killed while it sent it.
+
+        It may have been taken without a word of it in the rows: then it is sent again, or a person
+        decides.
+        """
+        least, most = self.taken
+        if on_unknown == "hold":
+            return replace(self, statuses=self.statuses | {"unknown"}, taken=(0, most))
+        return replace(self, taken=(least, most + 1), attempts=self.attempts + 1)
 
 
 class Oracle:
@@ -107,9 +118,9 @@ def _by(mail: Mail, place: servers.Place, due: float, opens: float) -> float:
     that goes for what comes meanwhile as well.
     """
     ends = 0.0
-    if isinstance(place, servers.Dead) and due >= place.dies:
+    if isinstance(place, servers.Dead) and due >= place.dies - PROMPT:
         ends = place.lives + HOUR
-    elif isinstance(place, servers.Forgetful) and due >= place.begins:
+    elif isinstance(place, servers.Forgetful) and due >= place.begins - PROMPT:
         ends = place.ends + HOUR
     elif isinstance(place, servers.Limiting):
         ends = opens + HOUR

@@ -112,6 +112,10 @@ class Place:
         self._open = {one for one in self._open if not one.ended}
         return len(self._open)
 
+    def lose(self, ports: set[int]) -> None:
+        """Lose the connections from these ports: their process was killed."""
+        self._open = {one for one in self._open if one.peer[1] not in ports}
+
     def most_within(self, seconds: float) -> int:
         """Return the most contents that came in any stretch of so many seconds."""
         times = self.contents
