@@ -40,7 +40,7 @@ TICK = 10.0
 MAX_CONNECTIONS = 4
 HASTY = 0.5 * HOUR
 SALE = 10.3 * HOUR
-FATAL = SALE + 7
+FATAL = SALE + 3
 RATE = Rate.parse("120/m")
 
 _LAST_MAIL = 20 * HOUR
@@ -280,7 +280,11 @@ def _shares(total: int, parts: int) -> list[int]:
 
 
 class Day:
-    """One day of a site with three workers in two processes."""
+    """One day of a site with three workers in two processes.
+
+    ``resumed`` counts the senders that a person resumed, ``killed`` the workers whose process was
+    killed; ``in_doubt`` are the messages, by number and recipient, that were marked then.
+    """
 
     def __init__(self, size: Size, seed: int) -> None:
         rand = random.Random(seed)
@@ -292,9 +296,9 @@ class Day:
         self.mails = Traffic(self.world, size, rand).mails
         self.drains = 0
         self.resumed = 0
-        self._hints: deque[str] = deque()
         self.killed = 0
         self.in_doubt: set[tuple[int, str]] = set()
+        self._hints: deque[str] = deque()
         self._idle = list(range(WORKERS))
         self._at_work: dict[int, Worker] = {}
         self._due: float | None = 0.0
@@ -363,6 +367,7 @@ class Day:
             del self._at_work[number]
             self._idle.append(number)
         self._due = None
+        self._begin()
 
     # -- workers ---------------------------------------------------------------------------------
 
