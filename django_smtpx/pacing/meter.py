@@ -30,6 +30,9 @@ _MOST_AT_ONCE = 20
 _SWAP_PAUSE = 0.002
 _LIFE = 1.5
 """A grant lives for so many times what it took to get the last one, at least."""
+_MARGIN = 0.005
+"""So much of a second's window a grant ends earlier here than on record: a process may lose its
+processor between being let go and letting go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Meter:
         self._grants, count, until = [], min(self._batch, wanted), float("inf")
         began = self._now()
         # As long as it took the last time: what is granted has to be written down first.
-        life = self._taking * _LIFE
+        life = self._taking * _LIFE + _MARGIN
         for limit in self.limits:
             grant, opens_at = take(limit, self._now(), count, life=life)
             if not grant.count:
@@ -148,7 +151,8 @@ class Meter:
                 self._grants = []
                 return False
             self._grants.append((limit, grant))
-            count, until = grant.count, min(until, grant.until)
+            margin = _MARGIN * min(limit.rate.seconds, 2.0)
+            count, until = grant.count, min(until, grant.until - margin)
         self._left, self._until = count, until
         for limit, grant in self._grants:
             give_back(limit, grant, grant.count - count)
