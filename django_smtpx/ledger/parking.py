@@ -78,14 +78,20 @@ def rest(lease: Lease, rows: Sequence[Row], until: datetime | None) -> int:
 
 
 def _in_waves(until: datetime | None, at: datetime) -> Any:
-    """Return when rows that rest until then come due: some at once, the others soon after."""
+    """Return when rows that rest until then come due: some at once, the others soon after.
+
+    The recipients of one message together, or they would be as many contents.
+    """
     spread = min((until - at) * _SPREAD, _WIDEST_SPREAD) if until else timedelta(0)
     if until is None or spread <= timedelta(0):
         return until
     field = DateTimeField()
     waves = (Value(until + spread * wave / _WAVES, field) for wave in range(1, _WAVES))
     return Case(
-        *(When(Exact(Mod("pk", _WAVES), wave), then=due) for wave, due in enumerate(waves, 1)),
+        *(
+            When(Exact(Mod("message_id", _WAVES), wave), then=due)
+            for wave, due in enumerate(waves, 1)
+        ),
         default=Value(until, field),
         output_field=field,
     )
