@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from bisect import bisect_right
 from contextlib import ExitStack
@@ -22,7 +23,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 STORES = (("sqlite", "filesystem"), ("postgres", "redis"))
 WORKERS = 4
 LOOSE = 1.05
-"""A window of the rate's length holds no more than so many times its count."""
+"""A window of the rate's length holds no more than so many times its count, rounded up: a process
+that loses its processor between being let go and letting go is late with one content."""
+SHORTER = 0.95
+"""And a window of so much of the length holds no more than the count."""
 FAST = 0.95
 """The whole run is no slower than so many times the rate."""
 
@@ -68,6 +72,7 @@ class Measured(NamedTuple):
     count: int
     connections: int
     most: int
+    most_in_less: int
     took: float
 
     @classmethod
@@ -77,12 +82,14 @@ class Measured(NamedTuple):
         times = [each.at for each in came]
         connections = len({each.connection for each in came})
         most = fullest(times, run.seconds)
-        return cls(name, run, len(came), connections, most, times[-1] - times[0])
+        most_in_less = fullest(times, SHORTER * run.seconds)
+        took = times[-1] - times[0]
+        return cls(name, run, len(came), connections, most, most_in_less, took)
 
     def __str__(self) -> str:
         return (
             f"{self.name}: {self.count} contents over {self.connections} connections, "
-            f"{self.most} in the fullest window, {self.took:.2f} s where {self.run.ideal:.2f} s "
+            f"{self.most} in the fullest window ({self.most_in_less} in {SHORTER:.0%} of one), {self.took:.2f} s where {self.run.ideal:.2f} s "
             f"is the least: {self.run.ideal / self.took:.1%}"
         )
 
@@ -120,7 +127,7 @@ def fullest(times: Sequence[float], seconds: float) -> int:
 def test_four_workers_keep_a_rate_and_use_it(
     make_site: Callable[..., Site], make_server: Callable[[], tuple[int, Path]]
 ) -> None:
-    """No window holds more than 1.05 times the rate, and no more than 5 % of it is left unused.
+    """No window holds more than the rate within 5 %, and no more than 5 % of it is left unused.
 
     Two sites at once, each with four workers of its own, for most of it is waiting.
     """
@@ -159,5 +166,6 @@ def test_four_workers_keep_a_rate_and_use_it(
     for one in measured:
         assert one.count == one.run.messages
         assert one.connections > 1
-        assert one.most <= LOOSE * one.run.count
+        assert one.most <= math.ceil(LOOSE * one.run.count)
+        assert one.most_in_less <= one.run.count
         assert one.took <= one.run.ideal / FAST
