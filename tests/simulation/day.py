@@ -103,7 +103,7 @@ class Size:
     bursts: int
 
 
-WHOLE = Size(messages=20_000, destinations=200, clumps=120, bursts=3)
+WHOLE = Size(messages=20_000, destinations=200, clumps=80, bursts=2)
 SMALL = Size(messages=1_000, destinations=24, clumps=18, bursts=2)
 
 

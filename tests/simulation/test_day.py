@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import cache
 from statistics import mean
 
@@ -263,6 +264,14 @@ def test_a_slow_answer_keeps_no_mail(evening):
         and end.taken_at - (end.mail.send_at or end.mail.at) > 5 * MINUTE
     ]
     assert not wrong, evening.said(wrong)
+
+
+def test_recipients_of_one_message_share_its_content(evening):
+    """Whatever they waited for together: a twentieth more contents than there have to be."""
+    together = Counter((end.mail.number, end.place) for end in evening.ends if end.taken)
+    least = sum(-(-count // (place.rcpt_limit or count)) for (_, place), count in together.items())
+    ours = sum(len(place.contents) for place in evening.places)
+    assert least <= ours <= 1.05 * least, evening
 
 
 @pytest.mark.exhaustive
