@@ -100,8 +100,9 @@ def book_failure(way: Way, error: SMTPError, at: datetime) -> datetime | None:
 
     Returns the next probe: after 1, 2, 5, 15, 30, 60 minutes; a refused login
     or an exhausted quota holds the whole mailer with a probe after 15 minutes,
-    then hourly. Where another credential has been working since, nothing
-    rests: what is returned is ``at``. None: a person holds it.
+    then hourly. Where the credential is known to be refused, and another one
+    has been working since, nothing rests: what is returned is ``at``. None: a
+    person holds it.
     """
     key = Key(way.name)
     route = rows(key).first()
@@ -113,8 +114,10 @@ def book_failure(way: Way, error: SMTPError, at: datetime) -> datetime | None:
             )
         of_mailer = error.category == Category.QUOTA_EXHAUSTED
         return rest(key if of_mailer else Key(way.name, domain=way.domain), error, at)
+    known = credentials.refusal(way.mailer) is not None
     until = credentials.refuse(way.mailer, at)
-    if route is not None and route.state == State.OPEN:
+    # What is news holds: that another one has worked some day does not say that it is in use.
+    if known and route is not None and route.state == State.OPEN:
         own = credentials.credential_mac(way.mailer)
         if route.working_mac not in ("", own):
             return at

@@ -125,6 +125,33 @@ def test_mail_that_comes_meanwhile_waits_as_well(clock, logins, server):
     mended_after(clock, logins, server, 1)
 
 
+def test_a_wrong_password_long_after_a_right_one(clock, logins, server, caplog):
+    """It holds and alarms, whatever worked before it."""
+    store(3)
+    with real_queue(server, **RIGHT):
+        # An outage that is over: what worked then is on record.
+        Route.objects.create(mailer="default", state="paused", paused_until=clock.now)
+        Route.objects.update(consecutive_failures=1, category="unreachable")
+        clock.sweep_and_drain()
+        assert set(statuses()) == {"sent"}
+    forget_process()
+    clock.forward(days=3)
+    logins.clear()
+    store(50)
+    with real_queue(server, **WRONG):
+        work(clock, 14)
+        assert len(logins) == 1
+        route = Route.objects.get()
+        assert (route.state, route.category) == ("held", "auth_failed")
+        assert "ERROR" in {record.levelname for record in caplog.records}
+        waiting = Delivery.objects.exclude(status="sent")
+        assert set(waiting.values_list("next_attempt_at", flat=True)) >= {route.paused_until}
+        assert not waiting.filter(parked_at=None).exists()
+    forget_process()
+    with real_queue(server, **RIGHT):
+        assert until_sent(clock, 30) <= 2
+
+
 def test_the_server_changes_its_mind(clock, logins, server):
     """Where the password is mended on the server's side, the next probe finds out by itself."""
     store(150)
