@@ -271,6 +271,7 @@ def test_a_grant_that_comes_too_late_is_none(clock, slow_database, seconds):
     while clock.passed() < timedelta(seconds=30):
         for one in meters:
             assert one.admit()
+            assert clock.seconds() < one._until
             times.append(clock.seconds())
     assert fullest(times, 1) <= 14
 
