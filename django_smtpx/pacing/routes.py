@@ -88,9 +88,10 @@ def rest(key: Key, error: SMTPError, at: datetime) -> datetime | None:
     steps = PROBES if held else PAUSES
     failures = 0 if route.category != error.category and held else route.consecutive_failures
     until = at + steps[min(failures, len(steps) - 1)]
-    return _close(
+    closed = _close(
         key, route, error, until, State.HELD if held else State.PAUSED, failures=failures + 1
     )
+    return until if closed else _rests_until(key, at)
 
 
 def hold(key: Key, error: SMTPError, until: datetime | None, at: datetime) -> datetime | None:
@@ -104,7 +105,8 @@ def hold(key: Key, error: SMTPError, until: datetime | None, at: datetime) -> da
     if route.state == State.PAUSED and not route.category and _later(route.paused_until, at):
         return route.paused_until
     failures = route.consecutive_failures + 1
-    return _close(key, route, error, until, State.HELD, failures=failures)
+    closed = _close(key, route, error, until, State.HELD, failures=failures)
+    return until if closed else _rests_until(key, at)
 
 
 def _close(
@@ -115,7 +117,8 @@ def _close(
     state: str,
     *,
     failures: int,
-) -> datetime | None:
+) -> bool:
+    """Write it down; False where somebody else was faster."""
     reason = reason_of(error)
     # Whoever was faster has said it: by the count, and by the time, which a probe moves.
     unchanged = rows(key).filter(
@@ -131,11 +134,20 @@ def _close(
         consecutive_failures=failures,
     )
     if not closed:
-        return rows(key).values_list("paused_until", flat=True).first()
+        return False
     level = logging.ERROR if state == State.HELD else logging.WARNING
     rests = f"rests until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "waits for a person"
     logger.log(level, "Mailer %s %s: %s", key, rests, reason)
-    return until
+    return True
+
+
+def _rests_until(key: Key, at: datetime) -> datetime | None:
+    """Return until when it rests by somebody else's word; ``at`` where it was opened instead.
+
+    Nobody would look for what was put away, without a time, behind an open route.
+    """
+    closed = rows(key).exclude(state=State.OPEN).first()
+    return at if closed is None else closed.paused_until
 
 
 def reopen(key: Key, at: datetime | None = None, **values: object) -> bool:

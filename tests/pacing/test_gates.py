@@ -13,6 +13,7 @@ from django_smtpx import ledger, pacing
 from django_smtpx.config.logins import TokenSource
 from django_smtpx.mailer import Mailer, Way
 from django_smtpx.models import Delivery, RefusedCredential, Route
+from django_smtpx.pacing import routes
 from django_smtpx.smtp import AuthenticationError, ConnectError
 from django_smtpx.smtp.options import Credential, Options, Security
 from tests.factories import stored
@@ -156,3 +157,19 @@ def test_a_person_holds_until_resumed():
     pacing.book_success(Way(MAILER), at)
     assert not pacing.gate(Way(MAILER), at).is_open
     assert "maintenance" in str(pacing.closed_error(Way(MAILER), gate))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_failure_that_comes_after_the_way_was_opened(monkeypatch, held):
+    """Mail is not put away without a time behind a way that a probe has just opened."""
+    error = REFUSED if held else UNREACHABLE
+    at = timezone.now()
+    until = pacing.book_failure(Way(MAILER), error, at)
+
+    def open_it(error):
+        pacing.book_success(Way(MAILER), until)
+        return ""
+
+    monkeypatch.setattr(routes, "reason_of", open_it)
+    assert pacing.book_failure(Way(MAILER), error, until) == until
+    assert pacing.gate(Way(MAILER), until).is_open
