@@ -84,15 +84,15 @@ class Drain:
         ledger.redirect_ready(self.mailer.name, by_domain=True)
         domains = ledger.ready_destinations(self.mailer.name)
         first = int(self._rand() * len(domains))
-        booked, courses = 0, 0
+        booked = 0
         for domain in domains[first:] + domains[:first]:
             if self._time_is_up():
                 break
-            course = Course(Way(self.mailer, domain), self._shift)
-            booked += course.run()
-            courses += course.began
-            if courses == 1 and course.began and len(domains) > 1:
+            done = Course(Way(self.mailer, domain), self._shift).run()
+            # Not where nothing could go: whom it wakes would find no more, and wake the next.
+            if done and not booked and len(domains) > 1:
                 self._wake()
+            booked += done
         return booked
 
     def _time_is_up(self) -> bool:

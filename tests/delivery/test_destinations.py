@@ -13,7 +13,7 @@ from django_smtpx.config import get_mailer
 from django_smtpx.delivery import sessions
 from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Route, Slot
-from django_smtpx.pace import Caps
+from django_smtpx.pace import Caps, Rate
 from django_smtpx.smtp import ResolveError
 from django_smtpx.smtp.options import Options, Security
 from django_smtpx.smtp.pool import default_pool
@@ -182,3 +182,15 @@ def test_now_mode_goes_to_each_domain(two_domains):
         replace(mailer, mode="now"), composed(("a@one.example", "d@dead.example"))
     )
     assert "dead.example" in message.deliveries.get(domain="dead.example").reply
+
+
+def test_nobody_is_woken_where_nothing_may_go(two_domains):
+    """Drains that find mail which has to wait for its turn do not wake each other for ever."""
+    _, _, mailer = two_domains
+    mailer = replace(mailer, rate=Rate.parse("1/d"))
+    send("a@one.example", "b@two.example")
+    send("c@one.example", "d@two.example")
+    assert delivery.drain(mailer) == 1
+    woken = []
+    assert delivery.drain(mailer, wake=lambda: woken.append(1)) == 0
+    assert not woken
