@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,6 +46,7 @@ RATE = Rate.parse("120/m")
 _LAST_MAIL = 20 * HOUR
 _SENDER = "shop@site.example"
 _USERS = 40
+_HOT = 100
 _OFTEN = ("direct",) * 14 + ("rated",) * 3
 _LARGE = (servers.Limiting, servers.Crowded)
 _WAITING = ("queued", "deferred")
@@ -282,8 +283,9 @@ def _shares(total: int, parts: int) -> list[int]:
 class Day:
     """One day of a site with three workers in two processes.
 
-    ``resumed`` counts the senders that a person resumed, ``killed`` the workers whose process was
-    killed; ``in_doubt`` are the messages, by number and recipient, that were marked then.
+    ``drains`` counts those of each second, ``resumed`` the senders that a person resumed,
+    ``killed`` the workers whose process was killed; ``in_doubt`` are the messages, by number and
+    recipient, that were marked then.
     """
 
     def __init__(self, size: Size, seed: int) -> None:
@@ -294,7 +296,7 @@ class Day:
         self.rand = rand
         self.world = World(self.clock.monotonic, size, rand)
         self.mails = Traffic(self.world, size, rand).mails
-        self.drains = 0
+        self.drains: Counter[int] = Counter()
         self.resumed = 0
         self.killed = 0
         self.in_doubt: set[tuple[int, str]] = set()
@@ -388,7 +390,8 @@ class Day:
         try:
             while self._hints:
                 mailer = mailers()[self._hints.popleft()]
-                self.drains += 1
+                self.drains[int(self.clock.seconds)] += 1
+                assert self.drains[int(self.clock.seconds)] <= _HOT, "drains wake each other"
                 Drain(
                     mailer,
                     wake=lambda: self._wake(mailer.name),  # noqa: B023 (called within this turn)
@@ -427,10 +430,9 @@ def _shared_connection() -> Iterator[None]:
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
     connection.inc_thread_sharing()
-    try:
-        yield
-    finally:
-        connection.dec_thread_sharing()
-        if pragmas:
-            # The next one to be made has the settings' own.
-            connection.close()
+    yield
+    # Not after an error: a worker that hangs may be using it.
+    connection.dec_thread_sharing()
+    if pragmas:
+        # The next one to be made has the settings' own.
+        connection.close()
