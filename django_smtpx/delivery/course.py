@@ -42,6 +42,9 @@ _BARREN = 3
 
 _SETTLE_TRIES = 6
 
+_LOGIN_PAUSE = 0.1
+"""Seconds between two looks whether somebody else's login is over."""
+
 logger = logging.getLogger("django_smtpx.delivery")
 
 
@@ -78,6 +81,7 @@ class Course:
         self._gate = pacing.Gate(True)
         self._closed = False
         self._opened = False
+        self._login: datetime | None = None
         self._throttled = False
         self._calls_for_help = False
         self._fruitless = 0
@@ -94,6 +98,7 @@ class Course:
                 ledger.park(self.way.name, gate.until, at, destination=gate.domain or None)
             return 0
         most = pacing.connections(self.way)
+        self._minder.probing = gate.probing
         self._throttled = most < self._mailer.max_connections
         self._slot = pacing.take_slot(self.way, at, 1 if gate.probing else most)
         if self._slot is None:
@@ -263,9 +268,10 @@ class Course:
 
     def _prove(self, lease: Lease, *, sent: bool) -> None:
         """Open the way again after a probe, where that says that what closed it is over."""
-        if sent or not self._gate.wants_success:
+        if sent or not (self._gate.wants_success or self._minder.leaves):
             pacing.book_success(self.way, lease.now())
             self._gate = pacing.Gate(True)
+            self._minder.probing = False
 
     def _pace(self) -> float:
         """Return how many contents a second left on this way lately, over all connections."""
@@ -293,14 +299,22 @@ class Course:
         except SMTPError as unresolved:
             self._rest(lease, jobs, (unresolved,))
             return None
-        if not self._may_connect(lease, known):
+        if not (self._may_connect(lease, known) and self._may_log_in(lease, jobs)):
             return None
+        try:
+            return self._try_hosts(lease, jobs, known)
+        finally:
+            self._end_login()
+
+    def _try_hosts(
+        self, lease: Lease, jobs: deque[Job], known: Sequence[Options]
+    ) -> Session | None:
         hosts = pacing.hosts_to_try(self.way, known, lease.now())
         self._minder.begin(known)
         self._opened = True
         opening = open_session(
             self._mailer,
-            hosts.options,
+            self._minder.worth_trying(hosts.options),
             _Opening(lambda: self._keep_alive(lease), lease),
             tls_optional=lambda: _tls_optional(jobs[0], self.way),
         )
@@ -330,6 +344,33 @@ class Course:
             return False
         longest = sum(options.timeout for options in hosts)
         return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
+
+    def _may_log_in(self, lease: Lease, jobs: deque[Job]) -> bool:
+        """Wait until nobody else logs in; False where what they were told closes the way, or it
+        takes them too long.
+        """
+        if not pacing.logs_in(self.way):
+            return True
+        give_up = lease.clock() + pacing.PATIENCE
+        self._login = pacing.take_login(self.way, lease.now())
+        while self._login is None and lease.clock() < give_up:
+            time.sleep(_LOGIN_PAUSE)
+            self._login = pacing.take_login(self.way, lease.now())
+        # Also where nobody was waited for: they may have been told since this drain began.
+        gate = pacing.gate(self.way, lease.now())
+        if self._login is not None and gate.is_open:
+            return True
+        self._end_login()
+        self._closed = True
+        if not gate.is_open and gate.parks:
+            ledger.rest(lease, rows_of_jobs(jobs), gate.until)
+            jobs.clear()
+        return False
+
+    def _end_login(self) -> None:
+        if self._login is not None:
+            pacing.end_login(self.way, self._login)
+            self._login = None
 
     def _rest(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
         """Book a failed session on the message it was opened for; the others rest."""
@@ -389,6 +430,8 @@ class Course:
         """Renew what this drain holds while it waits: its lease and its slot."""
         ledger.renew(lease)
         self._keep_slot(lease)
+        if self._login is not None:
+            self._login = pacing.keep_login(self.way, self._login, lease.now())
 
     def _keep_slot(self, lease: Lease) -> None:
         slot = self._slot

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _BUSY = 3
 """Messages in a row that the only host was too busy for, before the way rests."""
 
+_RECONNECTS = 6
+"""Transactions in a row after each of which a fresh connection was asked for, before it does."""
+
 _BEFORE_CONTENT = frozenset({"mail", "rcpt", "data"})
 
 
@@ -27,17 +30,20 @@ class Minder:
     """Minds what servers ask of one course, books it, and says what it means for the course.
 
     ``closed`` says that the way takes no more mail now, ``leaves`` that this
-    session is not to be used again.
+    session is not to be used again. ``probing`` is set while the way is probed:
+    no three messages have to be told then what the first one was told.
     """
 
     def __init__(self, way: Way, pace: Callable[[], float]) -> None:
         self.closed = False
         self.leaves = False
         self.slowed = False
+        self.probing = False
         self.hosts: tuple[Options, ...] = ()
         self._way = way
         self._pace = pace
         self._busy = 0
+        self._reconnects = 0
         self._busy_hosts: set[str] = set()
         self._probes: dict[str, int] = {}
         self._held: set[str] = set()
@@ -68,6 +74,14 @@ class Minder:
     def begin(self, hosts: Sequence[Options]) -> None:
         """Be told that a session with one of ``hosts`` is begun."""
         self.hosts, self.leaves = tuple(hosts), False
+
+    def worth_trying(self, hosts: Sequence[Options]) -> tuple[Options, ...]:
+        """Leave out those that were too busy for mail of this course, while there is another.
+
+        Where all of them rest each is tried: the message that one has sent away goes on to the next.
+        """
+        others = tuple(options for options in hosts if options.host not in self._busy_hosts)
+        return others or tuple(hosts)
 
     def set_aside(self) -> None:
         """Be told that what was claimed of refused senders rests."""
@@ -107,7 +121,7 @@ class Minder:
         for result in outcome.results:
             asked = (result.action, result.category)
             if result.outcome == "sent":
-                self._busy = 0
+                self._busy = self._reconnects = 0
                 self._taken(job, lease)
             elif asked not in seen and result.error is not None:
                 seen.add(asked)
@@ -121,8 +135,7 @@ class Minder:
         if result.action == "hold":
             return self._hold(result, error, job, now)
         if result.action == "pause":
-            self.closed = True
-            pacing.book_failure(self._way, error, now)
+            self._rest(error, now)
         elif result.action == "slow":
             self.slowed = True
             pacing.book_slow(self._way, error, self._pace(), now)
@@ -130,12 +143,18 @@ class Minder:
             return self._next_host(result, error, now)
         elif result.action == "reconnect":
             self.leaves = True
+            self._reconnects += 1
+            if self._reconnects >= (2 if self.probing else _RECONNECTS):
+                self._rest(error, now)
         return None
+
+    def _rest(self, error: SMTPError, now: datetime) -> datetime | None:
+        self.closed = True
+        return pacing.book_failure(self._way, error, now)
 
     def _hold(self, result: Result, error: SMTPError, job: Job, now: datetime) -> Rest | None:
         if result.category in HOLDING:
-            self.closed = True
-            return Rest(pacing.book_failure(self._way, error, now), park=True)
+            return Rest(self._rest(error, now), park=True)
         if result.category != "sender_rejected":
             return None
         row = job.rows[0]
@@ -159,9 +178,8 @@ class Minder:
         if others and result.phase in _BEFORE_CONTENT:
             return Rest(now, park=False)
         self._busy += 1
-        if self._busy >= _BUSY:
-            self.closed = True
-            pacing.book_failure(self._way, error, now)
+        if self._busy >= (1 if self.probing and not others else _BUSY):
+            self._rest(error, now)
         return None
 
     def _taken(self, job: Job, lease: Lease) -> None:

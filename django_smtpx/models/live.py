@@ -31,6 +31,7 @@ class Route(models.Model):
     consecutive_failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
     # Of the credential that opened it last: another one that is refused does not close it.
     working_mac = models.CharField(max_length=64, blank=True, editable=False)
+    login_until = models.DateTimeField(null=True, editable=False)
     slow_limit = models.FloatField(
         _("slowed down to"), null=True, editable=False, help_text=_("Messages a second.")
     )

@@ -34,6 +34,7 @@ from django_smtpx.pacing.holds import (
     while_probed,
 )
 from django_smtpx.pacing.hosts import Hosts, book_host_failure, book_host_success, hosts_to_try
+from django_smtpx.pacing.logins import end_login, keep_login, logs_in, take_login
 from django_smtpx.pacing.manual import end_pauses, pause, resume
 from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
 from django_smtpx.pacing.slots import (
@@ -71,6 +72,7 @@ __all__ = [
     "connections",
     "count",
     "credential_mac",
+    "end_login",
     "end_pauses",
     "envelope_key",
     "forget_refused",
@@ -83,8 +85,10 @@ __all__ = [
     "held_sender_error",
     "hold_sender",
     "hosts_to_try",
+    "keep_login",
     "key_of",
     "limits_on",
+    "logs_in",
     "opens_at",
     "pause",
     "refused_elsewhere",
@@ -95,6 +99,7 @@ __all__ = [
     "resume_senders",
     "resume_senders_of",
     "survey",
+    "take_login",
     "take_sender_probe",
     "take_slot",
     "used_slots",

@@ -16,12 +16,14 @@ from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Route, Suppression
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import Reply, ScriptedServer, deliver, real_queue
+from tests.delivery.passing import Clock
 from tests.factories import statuses
 
 pytestmark = pytest.mark.django_db
 
 REPUTATION = "421 4.7.0 Our system has detected that this message is suspicious due to the very low reputation of the sending domain"
 THROTTLED = "454 Throttling failure: Maximum sending rate exceeded."
+MINUTE = timedelta(minutes=1)
 NO_STORAGE = "452 4.3.1 Insufficient system storage"
 NOT_OWNED = "Sender address rejected: not owned by user u"
 NOT_OURS = "550 5.7.60 SMTP; Client does not have permissions to send as this sender"
@@ -213,6 +215,55 @@ def test_next_host_with_a_single_host():
     assert (route.state, route.category) == ("paused", "server_busy")
     assert set(statuses()) == {"deferred", "queued"}
     assert Delivery.objects.filter(parked_at=None).count() == 3
+
+
+def test_a_busy_host_rests_ever_longer(monkeypatch):
+    """One probe tells that it is busy still: nothing else is asked, nor woken and put away again."""
+    clock = Clock(monkeypatch)
+    with ScriptedServer({"MAIL": NO_STORAGE}) as server, real_queue(server):
+        for number in range(10):
+            send(f"{number}@example.com")
+        tried = []
+        while clock.passed() < timedelta(minutes=40):
+            before = Attempt.objects.count()
+            clock.sweep_and_drain()
+            tried += [round(clock.passed() / MINUTE)] * (Attempt.objects.count() - before)
+    assert tried == [0, 0, 0, 1, 3, 8, 23]
+
+
+def test_all_of_two_busy_hosts_rest_ever_longer(monkeypatch, two_hosts):
+    """A probe that goes on to the other host, and finds it as busy, opens nothing."""
+    clock = Clock(monkeypatch)
+    first, second, options = two_hosts
+    first.on("MAIL", NO_STORAGE)
+    second.on("MAIL", NO_STORAGE)
+    with real_queue(security="none", **options):
+        for number in range(10):
+            send(f"{number}@example.com")
+        while clock.passed() < timedelta(minutes=40):
+            clock.sweep_and_drain()
+        assert Route.objects.get(host="").consecutive_failures >= 4
+    assert Attempt.objects.count() < 20
+
+
+def test_reconnect_for_ever(monkeypatch):
+    """A server that wants a fresh connection for each mail is not connected to for each mail."""
+    clock = Clock(monkeypatch)
+    said = ["503 5.5.1 Error: nested MAIL command"]
+    broken = {"MAIL": lambda conversation, arg: said[0]}
+    with ScriptedServer(broken) as server, real_queue(server):
+        for number in range(50):
+            send(f"{number}@example.com")
+        clock.sweep_and_drain()
+        assert len(server.sessions) == 6
+        assert Route.objects.get().category == "protocol_error"
+        while clock.passed() < timedelta(minutes=40):
+            clock.sweep_and_drain()
+        assert len(server.sessions) == 6 + 2 * 4
+        said[0] = None
+        while clock.passed() < timedelta(minutes=60):
+            clock.sweep_and_drain()
+    assert set(statuses()) == {"sent"}
 
 
 def test_slow():
