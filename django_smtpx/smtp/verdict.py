@@ -116,6 +116,8 @@ _Row: TypeAlias = "tuple[Rule, re.Pattern[str] | None, re.Pattern[str] | None]"
 _AT_START = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", re.ASCII)
 _WITHIN = re.compile(r"(?:#|[(\[])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])", re.ASCII)
 _SPACE = re.compile(r"\s+")
+_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:@]+@[^\s<>()\[\]\"',;:@]+")
+_SOMEBODY = "x@y"
 _LOOKED_AT = 1_000
 """Characters of a text that are judged: no server says more to the point."""
 _OWN_TABLES = 16
@@ -137,14 +139,13 @@ def judge_reply(
     code = str(reply.code)
     enhanced = _enhanced_code(reply)
     text = _plain_text(reply, code, enhanced)
-    tables = (
-        (_compiled(tuple(own), phase, relay), _table(phase, relay))
-        if own
-        else (_table(phase, relay),)
-    )
+    # What people are called is no reason: a refusal of <spam@example.com> is not about spam.
+    tables = [(_ADDRESS.sub(_SOMEBODY, text), _table(phase, relay))]
+    if own:
+        tables.insert(0, (text, _compiled(tuple(own), phase, relay)))
     rule = next(
         rule
-        for table in tables
+        for text, table in tables
         for rule, in_text, in_host in table
         if code.startswith(rule.code)
         and (not rule.enhanced or _under(enhanced, rule.enhanced))

@@ -6,6 +6,7 @@ section 4). The last rules fit everything, so that each refusal has a verdict.
 
 from __future__ import annotations
 
+from django_smtpx.smtp.rules import phrases
 from django_smtpx.smtp.rules.rule import MESSAGE, SESSION, Rule
 
 _RECIPIENT = "rcpt data eod"
@@ -47,12 +48,14 @@ def _code(
     source: str = _RFC5321,
     *,
     relay: bool | None = None,
+    text: str = "",
 ) -> Rule:
     category, action = verdict.split()
     return Rule(
         id=f"code-{name}",
         phases=phases,
         code=code,
+        text=text,
         category=category,
         action=action,
         relay=relay,
@@ -69,6 +72,7 @@ FIRST: tuple[Rule, ...] = (
     _code("starttls-5yz", "starttls", "5", "tls_error reconnect", "RFC 3207 section 4"),
     _code("auth-421", "auth", "421", "server_busy pause", "RFC 5321 section 3.8"),
     _code("auth-432", "auth", "432", "auth_failed hold", _RFC4954),
+    _code("auth-538", "auth", "538", "tls_error reconnect", "RFC 2554 section 6"),
     _code("auth-4yz", "auth", "4", "auth_failed pause", _RFC4954),
     _code("auth-5yz", "auth", "5", "auth_failed hold", _RFC4954),
     _code("530", MESSAGE, "530", "auth_required hold", _RFC4954, relay=True),
@@ -103,7 +107,7 @@ ENHANCED: tuple[Rule, ...] = (
     # Mail system status (3.4).
     _enhanced(MESSAGE, "5.3.4", "too_large fail"),
     _enhanced(MESSAGE, "4.3.1", "server_busy next_host"),
-    _enhanced("", "4.3.2", "server_busy next_host"),
+    _enhanced("", "4.3.2", "server_busy next_host", code="421"),
     _enhanced(MESSAGE, "4.3.5", "other_temporary retry"),
     _enhanced(MESSAGE, "4.3", "server_busy retry"),
     _enhanced(MESSAGE, "5.3", "other_permanent fail"),
@@ -111,7 +115,7 @@ ENHANCED: tuple[Rule, ...] = (
     _enhanced(_RECIPIENT, "5.4.4", "domain_unknown fail"),
     _enhanced(_RECIPIENT, "5.4.6", "loop fail"),
     _enhanced("", "4.4.2", "disconnected reconnect"),
-    _enhanced("", "4.4.5", "server_busy retry"),
+    _enhanced(MESSAGE, "4.4.5", "server_busy retry"),
     _enhanced(_RECIPIENT, "5.2", "other_permanent fail"),
     _enhanced(_RECIPIENT, "5.4", "other_permanent fail"),
     # Mail delivery protocol status (3.6).
@@ -147,6 +151,8 @@ CODES: tuple[Rule, ...] = (
     _code("session-421", SESSION, "421", "server_busy next_host", "RFC 5321 section 3.8"),
     _code("session-4yz", SESSION, "4", "server_busy next_host"),
     _code("421", MESSAGE, "421", "server_busy retry", "RFC 5321 section 3.8"),
+    # Words that are about the server, or about nothing, are not about the mailbox.
+    _code("no-reason", "rcpt", "55", "other_permanent fail", text=phrases.NO_REASON),
     _code("rcpt-550", "rcpt", "550", "mailbox_unknown fail"),
     _code("rcpt-551", "rcpt", "551", "mailbox_unknown fail", "RFC 5321 section 3.4"),
     _code("rcpt-501", "rcpt", "501", "address_invalid fail"),
@@ -154,7 +160,7 @@ CODES: tuple[Rule, ...] = (
     _code("rcpt-556", "rcpt", "556", "domain_unknown fail", "RFC 7504 section 4"),
     _code("rcpt-51x", "rcpt", "51", "mailbox_unknown fail", "RFC 1846 section 2"),
     _code("571", MESSAGE, "571", "policy fail", "RFC 3463 section 3.8"),
-    _code("500", MESSAGE, "500", "protocol_error hold"),
+    _code("500", "mail rcpt data", "500", "protocol_error hold"),
     _code("502", MESSAGE, "502", "protocol_error hold"),
     _code("504", MESSAGE, "504", "protocol_error hold"),
     _code("mail-501", "mail", "501", "protocol_error hold"),

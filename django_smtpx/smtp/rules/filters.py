@@ -29,6 +29,7 @@ FILTERS: tuple[Rule, ...] = (
     _mimecast("invalid-recipient", "mailbox_unknown retry",
               r"^Invalid Recipient", code="451",
               phases=RECIPIENT),
+    _mimecast("spam", "spam fail", r"\bMCSpam", code="5"),
     _mimecast("envelope-blocked", "policy fail",
               r"Administrative prohibition|envelope blocked|Manually blocked senders"
               r"|Anti-Spoofing policy|content examination policy|due to security policies"
@@ -67,7 +68,7 @@ FILTERS: tuple[Rule, ...] = (
               code="5", relay=True),
     _symantec("relay-mx", "relay_denied fail", r"you are trying to use me \[.*\] as a relay",
               code="5", relay=False),
-    _symantec("throttled", "reputation pause", r"Requested action aborted \[\d+\]", code="4"),
+    _symantec("throttled", "other_temporary retry", r"Requested action aborted \[\d+\]", code="4"),
     _cisco("senderbase", "reputation fail",
            r"sending MTA's poor reputation|senderbase\.org|talosintelligence\.com", code="5"),
     _cisco("senderbase-now", "reputation pause", r"senderbase\.org|talosintelligence\.com",
@@ -104,8 +105,9 @@ HOSTS: tuple[Rule, ...] = (
           relay=True),
     _rackspace("no-such-user", "mailbox_unknown suppress", r"Email address could not be found",
                code="5", phases=RECIPIENT),
+    _rackspace("content", "content_rejected fail", r"\(G1[89A-D]\)", code="5"),
     _rackspace("rate", "rate_limited slow", r"\(G(28|29)\)"),
-    _godaddy("connections", "rate_limited slow", r"\bIB(007|101|504|607)\b"),
+    _godaddy("connections", "rate_limited slow", r"\bIB(007|504|607)\b"),
     _godaddy("messages-per-session", "rate_limited reconnect", r"\bIB510\b"),
     _godaddy("recipients", "too_many_recipients split", r"\bIB605\b", phases="rcpt"),
     _godaddy("reputation", "reputation fail", r"\bIB1(03|04|05|06|10|11|12|13)\b|^RBL Reject",
@@ -117,7 +119,7 @@ HOSTS: tuple[Rule, ...] = (
     _godaddy("spam", "spam fail", r"\bIB212\b", code="5"),
     _godaddy("virus", "content_rejected fail", r"\bIB705\b", code="5"),
     _godaddy("relay-quota", "quota_exhausted hold", r"reached your daily relay quota"),
-    _improvmx("forwarding", "other_permanent fail", r"\(#id-5\.9\.[2-5]\)", code="5",
+    _improvmx("forwarding", "other_permanent fail", r"\(#id-5\.9\.[345]\)", code="5",
               phases=RECIPIENT),
 )  # fmt: skip
 

@@ -69,7 +69,8 @@ GOOGLE: tuple[Rule, ...] = (
     _google("relay-rate", "rate_limited slow", r"Peak SMTP relay limit exceeded", code="4",
             source=_RELAY),
     _google("daily-quota", "quota_exhausted hold",
-            r"Daily (user |SMTP relay )?(sending )?(limit|quota) exceeded|^Email quota exceeded",
+            r"(?<!domain )(?<!domains )Daily (user |SMTP relay )?(sending )?(limit|quota) exceeded"
+            r"|^Email quota exceeded",
             source=_RELAY),
     _google("daily-user-quota", "quota_exhausted hold", r"Daily user sending (limit|quota)"),
     _google("relay-credentials", "relay_denied hold",
@@ -219,7 +220,9 @@ _aol = Family("aol", "https://postmaster.aol.com/error-codes")
 
 AOL: tuple[Rule, ...] = (
     _aol("dynamic-ip", "reputation fail", r"\bRTR:(BB|DU|SC|BL|CH)|\bRLY:(BL|IR|B[123])", code="5"),
+    _aol("refused", "policy fail", r"AOL will not accept delivery", code="5", phases=MESSAGE),
     _aol("reverse-dns", "sender_auth fail", r"\bRTR:RD", code="5"),
+    _aol("reverse-dns-now", "sender_auth pause", r"\bDNS:N[RC]", code="4"),
     _aol("rate", "rate_limited slow", r"\b(DYN:T\d|RLY:CH\d?|RTR:GE)", code="4"),
     _aol("connection-blocked", "reputation fail", r"\bCON:B1", code="5"),
     _aol("connection-blocked-now", "reputation pause", r"\bCON:B1", code="4"),

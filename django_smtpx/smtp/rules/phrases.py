@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from django_smtpx.smtp.rules import languages
+
 TLS = (
     r"\b(START)?TLS (connection )?(is )?(required|needed)|(issue|use|start|requires?) (a )?STARTTLS"
     r"|(must|need to|please) (use|issue|enable) (START)?TLS|requires? (START)?TLS\b"
     r"|establish appropriate TLS|encryption (is )?(required|needed)|requires? (an )?encrypt"
-    r"|session encryption is required"
+    r"|session encryption is required|(SSL|TLS|SSL/TLS)( connection)? (is |must be |should be )?"
+    r"(requi?e?red|needed|mandatory)|without (an? )?(SSL|TLS|encryption|secure)|^use (SSL|TLS)"
+    r"|(secure|encrypted) (connection|channel|session) (is )?(requi?e?red|needed|mandatory)"
+    r"|requires? (an? )?(SSL|TLS|secure|encrypted) (connection|channel|session)"
+    r"|on non-?secure|plaintext auth\w* (is )?(disallowed|not allowed|disabled)"
 )
 RATE = (
     r"rate[- ]?limit|\bper (\d+ )?(second|minute|hour)s?\b|limit(ing)? (the )?rate|throttl"
     r"|sending rate|message rate|rate (is )?exceed|too (fast|frequent|quickly|often)"
-    r"|too many (messages|mails?|emails?|requests|e-mails)\b|(connection|message|sending"
+    r"|too many (messages|mails?|emails?|requests|e-mails)\b(?! (on|in) )|(connection|message"
+    r"|sending"
     r"|request) (rate|frequency)|frequency limit|slow(er)? down|excessive (volume|rate|number"
     r"|connection)|(per|in the last|within|this|every|an?|\d+) (second|minute"
     r"|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per|in the last|within|this"
     r"|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)|exceed\w* (the |its "
     r"|your )?(hour|minute)\w* limit|messaging limits|too much (mail|traffic)(?! data)"
-    r"|limit for (processing|sending)|too many (rcpts|recipients) from|please try again slower"
-)
+    r"|limit for (processing|sending)|too many (rcpts|recipients) from|please try again slower|"
+) + languages.RATE
 QUOTA = (
     r"(daily|monthly|weekly|24[- ]hour|plan|account|sending|outgoing|outbound|submission"
     r"|sender)('s)? (\w+ ){0,3}(quota|limit|limits|allowance)\b.{0,40}(exceed|reach|exhaust|used)"
@@ -36,7 +43,15 @@ AUTHENTICATION = (
     r"|unauthenticated (e-?mail|message|mail|sender domain)|(fail\w*"
     r"|not pass\w*) .{0,40}authentication checks|mismatches client ip|hostname verification|openspf"
     r"|authentication information|point to the sending IP|unverif\w+ sending IP|dns lookup failure"
-    r"|not allowed to send mail\b(?! (from|as))|has not passed validation"
+    r"|not allowed to send mail\b(?! (from|as|to|at|for))|has not passed validation"
+    r"|\d+\.\d+\.\d+\.\d+\]?>? is not (allowed|authori[sz]ed) to send (e-?)?mails? from"
+    r"|invalid ip for sending mail|IP must resolve|host can't be resolved|\bARC (validation|seal"
+    r"|chain)"
+)
+HELO_DNS = (
+    r"\b(HELO|EHLO)\b.{0,80}(host not found|not (be )?(resolve|found)|n't resolve|unknown host"
+    r"|\bDNS\b"
+    r"|\bMX record|\bA record|lookup fail)|unresolvable (HELO|EHLO)"
 )
 HELO = (
     r"\b(HELO|EHLO)\b.{0,80}(invalid|bogus|wrong|mismatch|not resolve|does(n't| not)|rejected"
@@ -46,7 +61,7 @@ HELO = (
 URL = (
     r"(\bURLs?\b|\bURIs?\b|\blinks?\b|domain in (the )?(body|message|content)).{0,80}(listed"
     r"|black ?list|block ?list|spam|phish|malicious)|\bURIBL\b|\bSURBL\b|uribl\.com|surbl\.org"
-    r"|spam URL|blacklisted URL"
+    r"|spam URL|(black|block)[- ]?listed (URL|URI|link)"
 )
 BLOCK_LIST = (
     r"spamhaus|spamcop|sorbs\.net|\bSORBS\b|barracudacentral|barracuda\w*/reputation|uceprotect"
@@ -67,10 +82,16 @@ BLOCK_LIST = (
     r"|blocked using|(blocked|refused|rejected) - see http"
     r"|access to (submit messages to )?this (mail|e-mail) system|not (currently )?accepting (mail"
     r"|connections) from (your|\[?\d|IP)|too many unwanted|may not be mail exchanger"
-    r"|server access .{0,20}forbidden"
-)
+    r"|server access .{0,20}forbidden|\bblock[- ]?list(ed|ing)?\b|abusix"
+    r"|\bIP\b.{0,40}(excessive|flooding)|mail from \[?(\d+\.\d+|x\.x)\.[\dx.]+\]? (was )?(refused"
+    r"|rejected"
+    r"|not allowed)|not allowed to send us|too many unknown rcpt|(refused|rejected|blocked"
+    r"|denied) (due to|for) abuse\b|(mail ?server|host"
+    r"|client) (is |has been )(currently )?(blocked|banned)|not accept connections from"
+    r"|connection (refused|rejected) from|"
+) + languages.BLOCK_LIST
 SENDER = (
-    r"sender (e-?mail )?address rejected|sender (is |was |has been )?(rejected|denied|refused"
+    r"sender (is |was |has been )?(rejected|denied|refused"
     r"|blocked|not (allowed|authorized|permitted|accepted|valid))|sender (verify|verification) fail"
     r"|invalid sender|(bad|unknown|bogus|unroutable|unrouteable) (sender|return[- ]?path|mail from)"
     r"|domain of sender( address)?|sender('s)? (address |e-?mail )?domain|sender domain|(from"
@@ -81,30 +102,34 @@ SENDER = (
     r"|sender|on behalf|address)|not owned by (the )?(auth )?user|mail from .{0,60}(not allowed"
     r"|does not exist|domain must)|envelope sender|sender address .{0,60}(does not|not|invalid)"
     r"|(unverified|unauthori[sz]ed) sender|cannot send (mail |e-?mail )?(from|as) "
-)
+    r"|From: domain is invalid|SenderFilterConfig|"
+) + languages.SENDER
 LOGIN = (
     r"authenticat\w* (is )?(required|needed|first)|(must|need to|please"
     r"|first) (first )?(be )?(authenticate|log ?in|login)|requires? (smtp )?authentication"
     r"|not (logged in|authenticated)|(enable|turn on|use|with) (smtp[- ]auth|authentication)"
     r"|smtp[- ]auth(entication)? (is )?required|(log ?in|authenticate) (first|before)|(issue|use"
-    r"|send) an? AUTH\b|no auth\b|\bAUTH (is )?required|unauthenticated (user|client|session)"
-)
+    r"|send) an? AUTH\b|no auth\b|\bAUTH (is )?required|unauthenticated (user|client|session)|"
+) + languages.LOGIN
 RELAY = (
     r"relay(ing)?( (is|access|mail|of|to|from|through|by|service))*\W*(\S+ )?(is )?(denied"
     r"|not permitted|not allowed|prohibited|disallowed|forbidden|rejected|refused|not authorized"
     r"|not supported)|(unable|not permitted|not allowed|not authori[sz]ed|cannot|can ?not|can't"
     r"|isn't allowed|don't|do not|does not|not configured|refus\w*|won't"
-    r"|will not) (\w+ )?(to )?(\w+ )?relay|allowed rcpt ?hosts|not (a|an open|the) (mail )?(relay"
+    r"|will not) (\w+ )?(to )?(\w+ )?relay|allowed rcpt ?hosts?\b|not (a|an open|the) (mail "
+    r")?(relay"
     r"|gateway)|no relaying|\bopen relay|as a relay|don't handle mail for"
     r"|not (one of )?our (local )?domains?|not a local (domain|address)|non-?local (domain|e-?mail"
     r"|address|recipient)|relaying mail to|insecure mail relay|specified domain is not allowed"
-)
+    r"|not local host|use (the )?submission\b|submission port|port 587\b|"
+) + languages.RELAY
 UNKNOWN = (
     r"(user|mailbox|recipient|address|account|person|e-?mail|alias|name|rcpt|customer"
     r"|addressee)\b(\W?s\b)?(?! (?:\w+ ){0,3}domain)(?:[^.;]|\.\w){0,80}?\b(unknown"
     r"|not? (be )?(found|known|exist(s|ing)?|valid|recogni[sz]ed|listed|here|present|registered"
     r"|available at|active at)|does(n't| not) (have|exist)|doesn?t exist|nonexist\w*"
-    r"|non-exist\w*|could not be found|no longer (valid|exists?|here|available|works?|active|in use"
+    r"|non-exist\w*|could not be found|deleted|removed|no longer (valid|exists?|here|available"
+    r"|works?|active|in use"
     r"|accepts?)|unrecogni[sz]ed|undeliverable|unallocated|unroutable)|\b(unknown|no such"
     r"|non-?existent|invalid|bad|nonexisting|unrecogni[sz]ed|incorrect|wrong"
     r"|undeliverable) (destination )?(local )?(e-?mail )?(user|mailbox|recipient|address(ee)?"
@@ -114,41 +139,60 @@ UNKNOWN = (
     r"|registered) (\w+ )?(user|mailbox|recipient|address|account)|not in (our|the|my"
     r"|this) (\w+ )?(directory|list of recipients|valid ?rcpt|database)|not in recipient list"
     r"|mailbox not found|badrcptto|user_unknown|userunknown|invalid-recipient"
-    r"|cannot be delivered to|\b(utilisateur|destinataire|adresse|boite)\b.{0,40}(inconnue?"
-    r"|inexistant|invalide)|\bsconosciut\w|\binconnue?s?\b|\bdesconocid\w|\bdesconhecid\w"
-    r"|\bunbekannt|nicht bekannt|(empf(ae|ä)nger|benutzer|postfach|adresse) .{0,40}(unbekannt"
-    r"|existiert nicht|nicht gefunden)|(usuario|destinatario|buz[oó]n|cuenta|utente|usu[aá]rio"
-    r"|caixa)\b.{0,40}(no existe|desconocid|inesistente|sconosciut|n[aã]o existe|inexistente)"
-    r"|no existe"
-)
+    r"|cannot be delivered to|(unable to find|not found|cannot deliver mail for) (the )?(<|\S+@"
+    r"|(user|recipient|mailbox|account))|no mail-box|no mailbox\W*$|x@y\W{0,4}(is |was )?(unknown"
+    r"|not (found|known)|does(n't| not) exist)|not listed in domino|no such "
+    r"id\b"
+    r"|no (redirect|forward\w*|alias) entry|(address|recipient|user) unknown|"
+) + languages.UNKNOWN
 DISABLED = (
-    r"(mailbox|account|user|recipient|addressee?|e-?mail|customer)\b(?!.{0,20}\bIP\b)(?:[^.;]"
+    r"(mailbox|account|user|recipient|address(ee)?|e-?mail|customer)\b(?!.{0,20}\bIP\b)(?:[^.;]"
     r"|\.\w){0,80}?\b(disabled|inactive|suspended|deactivated|locked|closed|terminated|expired"
-    r"|frozen|not active(?! at)|discontinued|archived|blocked|cancell?ed|on hold"
+    r"|frozen|not (yet )?activ(e|ated)(?! at)|discontinued|archived|blocked(?! (by|using|at|from"
+    r"|for))"
+    r"|cancell?ed|on hold"
     r"|not (currently )?accepting|no longer accept\w*|administratively)\b|(is|has been) (currently "
     r"|temporarily )?(suspended|deactivated|disabled)|temporar(il)?y locked|archived recipient"
     r"|recipient suspend|extended inactivity|\b(disabled|inactive|suspended|deactivated|locked"
     r"|frozen|expired|dormant) (mailbox|account|user|recipient|e-?mail|address)"
-)
+    r"|mail receiving disabled|receiving (is )?(disabled|suspended)|incoming .{0,20}suspended"
+    r"|no recipient activity|long-?time inactivity|should log in to enable"
+    r"|(user|mailbox|account|recipient)\b.{0,40}(can ?not|unable to) receive (e-?mails?|mails?"
+    r"|messages)|"
+) + languages.DISABLED
 FULL = (
     r"over[- ]?quota|over (the |its |his |their |disk |storage )*quota|quota (is )?(full|exceed"
     r"|violat)\w*|exceed\w* .{0,40}(quota|storage|space)|(mail ?box|mail ?folder|inbox"
     r"|mailbox for user|account|mail ?dir) (is |are )?(too )?(full|over)|full mailbox|mailbox (size"
     r"|storage|limit|quota|space)\w*.{0,30}(exceed|full|reach)|storage (limit|allocation|quota)"
     r"|out of (storage|(disk )?space)|disk ?(space )?quota|exhausted (the |its )?(allowed )?storage"
-    r"|Speicher\w* .{0,20}(ueber|über)schritten|not enough (disk |storage |free )?space"
+    r"|not enough (disk |storage |free )?space"
     r"|insufficient (disk |mailbox |storage )?(space|storage) .{0,40}(mailbox|user)"
     r"|no (more )?(disk )?space .{0,30}(mailbox|user)|would exceed|too many messages (on|in) (the "
     r"|this )?(server|mailbox)|space has been used up|quota exceeded|would be over|mail ?box exceed"
     r"|over the allowed quota|(not|n't have|insufficient|no) ?(sufficient|enough)? (free |disk "
-    r"|storage )*space|no space left|mail file size exceeds|\bpleine\b|voll\b|llen[ao]\b|\bpiena\b"
-    r"|cheia\b"
-)
+    r"|storage )*space|no space left|mail file size exceeds"
+    r"|quota is (over|reached)|out of quota|diskspace|(maximum )?allowed (number of messages"
+    r"|message"
+    r" count)|not able to receive any more|storage full|space not enough|than the space available"
+    r"|(mail ?box|inbox|storage)\b.{0,60}\bfull\b"
+    r"|(enough|sufficient) (free |disk |storage |mailbox )?space|exceeds (the |its )?allowed size"
+    r"|(storage|mailbox|mail ?box|size) limit ex(c)?eeded|over (its|the|his) storage limit|"
+) + languages.FULL
 DOMAIN = (
     r"\b(domain|host)\b( name)?(?:[^.;:]|\.\w){0,60}(not (be )?(found|exist|known|resolved?)"
     r"|unknown|does(n't| not) exist|not reachable|not valid|has no MX|nonexist\w*|invalid"
     r"|could not be resolved|no longer exists|must exist)|\b(unknown|no such|non-?existent|invalid"
     r"|unroutable|unrouteable|bad) (mail )?(domain|host)|no (MX|valid MX|mail server"
     r"|A,? AAAA,? or MX|DNS)\b.{0,40}(for|found|record)|name or service not known"
-    r"|tenant or domain not found"
+    r"|tenant or domain not found|destination system address|dead domain|no DNS A\b|DNS says does"
+    r"|(points?|resolves?) to non-?exist\w* host|no mail hosts? for domain|non-?exist\w* domain|"
+) + languages.DOMAIN
+NO_REASON = (
+    r"^(your )?(message |mail |e-?mail )?(is |was )?(rejected|refused|denied|not accepted)\W*$"
+    r"|^go away|(internal|server|system|local|temporary|configuration|verification)"
+    r" (server |system |local |configuration )?(error|problem|fail\w*)|service (is )?(currently |"
+    r"temporarily )?(not available|unavailable)|transaction failed|try again|retry later"
+    r"|misconfigured|mailer error|connection (was )?(refused|reset|timed out|dropped)"
+    r"|(message|delivery) (time )?(expired|timed out)|unreachable|no route"
 )

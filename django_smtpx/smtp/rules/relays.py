@@ -57,7 +57,7 @@ RULES: tuple[Rule, ...] = (
     _mailgun("domain", "sender_rejected hold",
              r"domain \S* ?is not (allowed|authorized) to send|domain is unverified"
              r"|Sandbox subdomains are for test purposes"),
-    _mailgun("disabled", "quota_exhausted hold",
+    _mailgun("disabled", "auth_failed hold",
              r"(account|domain)( \S+)? (is|has been) (disabled|suspended|temporarily disabled)"
              r".{0,80}(mailgun|business|verification|support)|account is temporarily disabled",
              code="5", relay=True),
@@ -66,8 +66,9 @@ RULES: tuple[Rule, ...] = (
     _postmark("signature", "sender_rejected hold",
               r"Sender Signature|The 'From' address .{0,120}(not|isn't) ", code="5"),
     _postmark("inactive", "policy fail", r"marked as inactive|Inactive recipient", code="5"),
-    _postmark("pending", "quota_exhausted hold", r"account is pending approval|not allowed to send"
-              r" (any )?more|out of (email )?credits"),
+    _postmark("pending", "auth_failed hold", r"account is pending approval"),
+    _postmark("credits", "quota_exhausted hold", r"not allowed to send (any )?more|out of (email "
+          r")?credits"),
     _sparkpost("domain", "sender_rejected hold", r"Unconfigured Sending Domain"),
     _sparkpost("limit", "quota_exhausted hold",
                r"Exceed(ed)? Sending Limit|sending limit \((daily|hourly|monthly|sandbox)\)"),
@@ -76,7 +77,7 @@ RULES: tuple[Rule, ...] = (
              r"sender (address )?(is |was |has )?not (been )?(validated|active|verified|valid)",
              code="5"),
     _brevo("ip", "auth_failed hold", r"Unauthorized IP address", code="5"),
-    _brevo("account", "quota_exhausted hold",
+    _brevo("account", "auth_failed hold",
            r"SMTP account is not yet activated|account is (not yet|currently not) (activated"
            r"|valid)",
            relay=True),

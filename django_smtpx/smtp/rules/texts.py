@@ -8,7 +8,7 @@ is not well is last.
 
 from __future__ import annotations
 
-from django_smtpx.smtp.rules import phrases
+from django_smtpx.smtp.rules import languages, phrases
 from django_smtpx.smtp.rules.rule import MESSAGE, RECIPIENT, SESSION, Family, Rule
 
 _POSTFIX = "https://www.postfix.org/postconf.5.html"
@@ -47,12 +47,15 @@ SENDER: tuple[Rule, ...] = (
           r"gr[ae]y[- ]?list|address verification in progress|unverified address"
           r"|try again (later )?(in|after) \d+|retry (in|after) \d+|\bin \d+ (seconds|minutes)"
           r"|not yet (authorized|whitelisted|known)|wait \d+|come back in|first (time|contact)"
-          r"|postgrey|new sender", code="4", phases=MESSAGE, source="RFC 6647 section 2"),
+          r"|postgrey|new sender|" + languages.GREYLISTED, code="4", phases=MESSAGE,
+          source="RFC 6647 section 2"),
     _text("try-again-later", "greylisted retry", r"^try again later\.?$", code="4",
           enhanced="4.7.1", phases=MESSAGE, source="https://rspamd.com/doc/modules/greylisting.html"),
     *_by_server("relaying-denied", "relay_denied hold", "relay_denied fail",
                 r"^(\S+ |<\S+>:? ?(\.\.\. ?)?)?relay(ing)? (access )?denied", code="5",
                 source=_SENDMAIL),
+    *_both("helo-dns", "sender_auth fail", "sender_auth pause", phrases.HELO_DNS,
+           source=f"{_POSTFIX}#reject_unknown_helo_hostname"),
     *_both("helo", "protocol_error hold", "protocol_error retry", phrases.HELO,
            source=f"{_POSTFIX}#smtpd_helo_restrictions"),
     _text("classified-as-spam", "spam fail",
@@ -75,8 +78,13 @@ SENDER: tuple[Rule, ...] = (
           r"|junk command) limit exceeded", source=f"{_POSTFIX}#smtpd_hard_error_limit"),
     *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
            phases=_LOGGED_IN, source="RFC 3207 section 4"),
-    _text("auth-first", "auth_required hold", r"issue an? AUTH\b", code="53", phases=MESSAGE,
-          source="RFC 4954 section 6"),
+    *_by_server("auth-first", "auth_required hold", "relay_denied fail",
+                r"(issue|send|need|use) (\w+ and )?(an? )?AUTH\b|^AUTH (command )?first|must auth"
+                r"\w* first", code="5", source="RFC 4954 section 6"),
+    _text("parameter", "protocol_error hold",
+          r"\b(NOTIFY|ORCPT|ENVID|RET|SIZE|BODY)\b.{0,30}(parameter|syntax|invalid|option|value)"
+          r"|(parameter|syntax|invalid|illegal|bad|option)s?\b.{0,40}\b(NOTIFY|ORCPT|ENVID|RET|SIZE"
+          r"|BODY)\b|parameter syntax", code="50", phases="mail rcpt", source="RFC 3461 section 4"),
     _text("option", "unsupported fail", r"option|parameter", code="555", phases=MESSAGE,
           source="RFC 5321 section 4.1.1.11"),
     _text("command", "protocol_error hold",
@@ -98,22 +106,33 @@ SENDER: tuple[Rule, ...] = (
           r"null ?MX|(domain|host)\S* (\S+ )?does(n't| not) accept (e?-?mail|any mail)", code="5",
           phases=RECIPIENT, source="RFC 7505 section 4.1"),
     _text("headers", "content_rejected fail",
-          r"(duplicate|multiple|missing|invalid|malformed|bad)\W+(\S+ )?headers?\b", code="5",
+          r"(duplicate|multiple|missing|invalid|malformed|bad)\W+(\S+ )?headers?\b|\bheaders?\b"
+          r"\W+(is |are |was )?(missing|required|malformed|duplicated?|not accepted)", code="5",
           phases="data eod", source="RFC 5322 section 3.6"),
     *_both("authentication", "sender_auth fail", "sender_auth pause", phrases.AUTHENTICATION,
            source="RFC 7372 section 3"),
     _text("recipient-list", "policy fail",
           r"(black|block|deny)[- ]?listed by (the )?(recipient|user)|in recipient's (black|block)"
           r"|User in blacklist|recipient's (black|block|safe|allow)\w* senders?"
-          r"|blocked senders? list|(restricted|blocked|rejected) by (the )?(recipient|user)\b"
+          r"|blocked senders? list|(restricted|blocked|rejected) by (the |this )?(recipient|user)\b"
           r"|(not on|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe|pass)[- ]?list"
           r"|not accepting mail (with|from)|does(n't| not) accept (mail|messages) from (you|this"
-          r"|your)|only accept(s|ing) mail from|recipient('s)? preferences", code="5"),
+          r"|your)|only accept(s|ing) mail from|recipient('s)? preferences"
+          r"|(not|n't) (allowed|permitted|authori[sz]ed|able) to (send|post|write|submit)( (any"
+          r"|e-?mails?"
+          r"|mails?|messages?))* to\b|permissions? to (send|post|write)( (e-?mail|mail"
+          r"|messages?))? to\b"
+          r"|(not|n't) (wish|want) to receive|isn't on the recipient's list"
+          r"|delivery to (this|that) \w+ is restricted|delivery is not allowed|backscatter "
+          r"protection", code="5"),
     _text("url", "spam fail", phrases.URL, code="5", source="RFC 5782 section 4"),
     _text("sender-verify", "sender_rejected hold", r"sender verif|verify (the )?sender",
           phases=MESSAGE, source=f"{_EXIM}ch-access_control_lists.html"),
     *_both("block-list", "reputation fail", "reputation pause", phrases.BLOCK_LIST,
            source="RFC 5782 section 2.1"),
+    _text("country", "policy fail", r"\b(country|countries|geo-?ip|geo-?(location|block\w*)"
+          r"|geograph\w*)\b", code="5", phases=MESSAGE,
+          source=f"{_EXIM}ch-access_control_lists.html"),
 )  # fmt: skip
 
 PACE: tuple[Rule, ...] = (
@@ -122,28 +141,41 @@ PACE: tuple[Rule, ...] = (
            r"|user|mailbox|account)\b(?:[^.;]|\.\w){0,60}(too many (recent )?messages(?! on| in)"
            r"|message rate|receiving limit|receives? too|rate limit)|rate (from sender )?to (this "
            r"|the )?recipient|too many (recent )?messages (to|for) (this|that|the) (user|recipient"
-           r"|mailbox)", phases=RECIPIENT),
+           r"|mailbox)|(received?|receiving) too (much|many) (e-?mails?|mails?|messages?)"
+           r"|incoming rate"
+           r"|recipients? domain (hourly|daily) quota|domains? (hourly|daily) quota",
+           phases=RECIPIENT),
     *_both("connections", "rate_limited slow", "rate_limited slow",
            r"too many (concurrent |simultaneous |open |parallel |smtp |tcp )*(connection|session"
            r"|thread)s?|(maximum|max|concurrent|simultaneous)( number of)? (\w+ )?(connections"
-           r"|sessions)|connection (limit|count|concurrency)|(connection|session)s? limit",
-           phases=f"{SESSION} auth {MESSAGE}",
+           r"|sessions)|connection (limit|count|concurrency)|(connection|session)s? limit"
+           r"|too many (new )?TLS sessions|" + languages.CONNECTIONS,
+           phases=f"{SESSION} starttls auth {MESSAGE}",
            source=f"{_POSTFIX}#smtpd_client_connection_count_limit"),
     *_both("messages-per-session", "rate_limited reconnect", "rate_limited reconnect",
-           r"(too many|max\w*|limit)( number)?( of)? (messages?|mails?|e-?mails?"
-           r"|transactions?) (sent )?(per|in|for|on|during|within) (this |one |a |the "
-           r"|an? )?(smtp )?(connection|session)|message (threshold|limit) (exceeded"
-           r"|reached) .{0,20}(connection|session)", source=_SENDMAIL),
+           r"(too many|max\w*|limit|number)\b(?:[^.;]|\.\w){0,40}\b(messages?|mails?|e-?mails?|size"
+           r"|recipients|transactions?|commands)\b(?:[^.;]|\.\w){0,30}\b(per|in|for|on|during"
+           r"|within)"
+           r" (this |one |a |the |an |each )?(smtp |tcp )?(connection|session)|message (threshold"
+           r"|limit"
+           r"|size limit) .{0,20}(connection|session)|session (message|mail|recipient"
+           r"|transaction)s?"
+           r" limit|too many messages sent\.?$", source=_SENDMAIL),
     _text("timeout", "disconnected reconnect",
           r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting|input"
           r"|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle|expired)"
+          r"|(session|connection) .{0,20}(lifetime|duration|too long)|please reconnect"
           r"|\btimeout\.?$|no (activity|command)"
           r"|connection time\b", code="4", source="RFC 5321 section 4.5.3.2"),
     _text("sending-quota", "quota_exhausted hold", phrases.QUOTA, relay=True, phases=MESSAGE),
     _text("recipients-at-once", "too_many_recipients split",
           r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))"
-          r"|(maximum|max|limit)( number)?( of)? recipients|recipients? (limit|count)"
-          r"|one recipient (at a time|per)|only one recipient", code="4", phases="rcpt",
+          r"|(maximum|max|limit)( number)?( of)? recipients|(?<!exceeds )(?<!exceed )recipients? "
+          r"(limit|count)"
+          r"|one recipient (at a time|per)|only one recipient|split transaction|one (\w+ )?domain "
+          r"(at"
+          r" a time|per)|(separate|another|different|own) (transaction|session|message|delivery)"
+          r"|separately|destination domains per", code="4", phases="rcpt",
           source="RFC 5321 section 4.5.3.1.10"),
     _text("recipients-at-once-5yz", "too_many_recipients split",
           r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))",
@@ -151,18 +183,22 @@ PACE: tuple[Rule, ...] = (
     *_both("rate", "rate_limited slow", "rate_limited slow", phrases.RATE,
            source=f"{_POSTFIX}#smtpd_client_message_rate_limit"),
     _text("recipients", "too_many_recipients fail",
-          r"too many (rcpts?|recipients)|recipients? limit", code="5", phases=MESSAGE),
+          r"too many (rcpts?|recipients)|(?<!exceeds )(?<!exceed )recipients? limit", code="5",
+          phases=MESSAGE),
 )  # fmt: skip
 
 ACCOUNT: tuple[Rule, ...] = (
     _text("sender-address-rejected", "sender_rejected hold",
-          r"sender (e-?mail )?address rejected|sender verify|verification failed for <",
+          r"sender (e-?mail )?address rejected(?!: (server config|temporary))|sender verify"
+          r"|verification failed for <",
           phases=MESSAGE, source=f"{_POSTFIX}#smtpd_sender_restrictions"),
     *_by_server("own-account", "auth_failed hold", "policy fail",
                 r"\byour (\w+ )?account\b(?:[^.;]|\.\w){0,60}(disabled|suspended|blocked|locked"
-                r"|terminated|expired)|account is (not (yet )?active|under review)", code="5"),
+                r"|terminated|expired|not (yet )?activ)|account is under review"
+                r"|outgoing (e-?mail|mail) (is )?(disabled|suspended)", code="5"),
     *_by_server("account-suspended", "auth_failed hold", "policy fail",
-                r"\baccount (has been |is )?(temporarily )?(suspended|disabled|blocked|locked)",
+                r"\baccount (has been |is )?(temporarily )?(suspended|disabled|blocked|locked"
+                r"|not (yet )?activ)",
                 code="5", phases="mail data eod"),
     *_by_server("login-failed", "auth_failed hold", "policy fail",
                 r"\bauth\w* (credentials )?(invalid|fail\w*|unsuccess\w*|rejected|incorrect|error)"
@@ -188,27 +224,35 @@ ACCOUNT: tuple[Rule, ...] = (
 CONTENT: tuple[Rule, ...] = (
     *_both("loop", "loop fail", "loop retry",
            r"too many hops|hop count|(mail|routing|forwarding|delivery|message|possible) loop"
-           r"|\bloop(s|ing)?\b|too many 'received'|too many received|exceeded \d+ hops"
+           r"|\bloop(s|ing)?\b|(too many|number of) .{0,3}received|too many received|exceeded \d+ "
+           r"hops"
            r"|delivered-to line", phases=MESSAGE,
            source="RFC 5321 section 6.3"),
     *_both("spam", "spam fail", "spam retry",
-           r"spam|bulk[. ]advert|recurrent pattern|blocked by our filter"
+           r"(?<!help_)spam(?![\w-]*(\.[\w-]+){2})|bulk[. ]advert|recurrent pattern|blocked by "
+           r"our filter"
            r"|our system has detected that this message is|\bunsolicited|\bjunk\b|\bUBE\b|\bUCE\b"
-           r"|bulk (mail|e-?mail)|junkmail|mass mail",
+           r"|bulk (mail|e-?mail)|junkmail|mass mail|\bbayes|scored? (\d|too high|above|over)"
+           r"|rejected by DCC|sensitive words|words in the message|(url|number) filter|"
+           + languages.SPAM,
            phases=MESSAGE),
     *_both("mailbox-size", "mailbox_full fail", "mailbox_full retry",
            r"storage allocation|mail ?box (size|storage|limit|quota)"
-           r"|extended quota", phases=RECIPIENT,
+           r"|extended quota|mail file size", phases=RECIPIENT,
            source="RFC 5321 section 4.2.3"),
     *_both("virus", "content_rejected fail", "content_rejected retry",
-           r"\bvirus(es)?\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
+           r"\bvir(us(es)?|al)\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
     _text("size", "too_large fail",
           r"(message|mail|e-?mail|attachment|data|content|body)s?\b(?:[^.;]|\.\w){0,60}too (large"
           r"|big|long)|(message|mail|e-?mail|attachment|header)s?( file)? (size|length)s?\b(?:[^.;]"
           r"|\.\w){0,40}(exceed|limit|too|over|maximum|larger|greater)|(exceed|over|larger than"
           r"|maximum)\w*(?:[^.;]|\.\w){0,40}(message|mail|e-?mail|header) (size|length)"
           r"|size (limit )?exceed|exceeded mailsize|size (exceeds|violation)|too much mail data"
-          r"|maximum e?-?mail size",
+          r"|maximum e?-?mail size"
+          r"|(stream|message|mail|e-?mail|data|content|body|attachment)s?\b(?:[^.;]"
+          r"|\.\w){0,60}(more"
+          r" than|exceed\w*|larger|bigger|greater|over|limit)\b(?:[^.;]|\.\w){0,30}\b\d+ ?([KMG]i?B"
+          r"|bytes?|octets|(kilo|mega)bytes?)\b|" + languages.SIZE,
           code="5", phases=MESSAGE, source="RFC 1870 section 6"),
     *_both("content", "content_rejected fail", "content_rejected retry",
            r"malicious|content restriction|content filter|\bNUL\b|(header|date)s? .{0,30}(fail"
@@ -219,8 +263,14 @@ CONTENT: tuple[Rule, ...] = (
            r"|accept|permit|compliant)|invalid|malformed|forbid|denied|policy|violat|missing|error"
            r"|mandatory|required)|malformed|(RFC|RFC-|RFC )[25][38]22\b|not RFC|RFC compliant"
            r"|missing (a )?(valid )?\W?(from|date|message-id|subject|to)\b|(duplicate|multiple"
-           r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)|line (is )?too long"
-           r"|line (length )?limit|invalid character|MIME", phases="data eod"),
+           r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)"
+           r"|\blines?\b.{0,30}(too long|length|longer|limit)|long lines?|invalid character|MIME"
+           r"|\bmacros?\b|binary content|base64|charset|character set|containing "
+           r".{0,30}attachments?"
+           r"|(rejected|denied|restricted|unacceptable|maximum).{0,40}attachment|attachment "
+           r"(filter|count)"
+           r"|HTML tag|required standards|conversion failure|"
+           + languages.CONTENT, phases="data eod"),
     _text("unsupported", "unsupported fail",
           r"SMTPUTF8|UTF-?8 .{0,20}addresses|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII"
           r"|REQUIRETLS", code="5",
@@ -228,19 +278,28 @@ CONTENT: tuple[Rule, ...] = (
 )  # fmt: skip
 
 RECIPIENTS: tuple[Rule, ...] = (
-    _text("temporarily-unavailable", "other_temporary retry",
-          r"(recipient|account|mailbox|user|address)\b(?:[^.;]|\.\w){0,60}temporar(il)?y (un"
-          r"|not )available|temporary (lookup|domain|dns|name server|database|ldap"
-          r"|backend) (failure|error)|(lookup|database) (failure|error)|configuration (error"
-          r"|problem)|could not load", code="4",
-          phases=MESSAGE, source="RFC 5321 section 4.2.3"),
+    _text("try-later", "other_temporary retry",
+          r"^(please |sorry,? )?(try|retry)\b.{0,30}later|mailbox (is )?busy", code="4",
+          enhanced="4.2", phases=RECIPIENT, source="RFC 3463 section 3.3"),
     _text("dns", "dns_error retry",
           r"\bDNS (query|lookup|error|failure|problem)|name server failure",
           code="4", phases=MESSAGE, source="RFC 3463 section 3.5"),
+    _text("temporarily-unavailable", "other_temporary retry",
+          r"@\S+ temporar(il)?y unavailable|\b(recipient|account|mailbox)\b.{0,30} unavailable"
+          r"|(recipient|account|mailbox|user|address)\b(?:[^.;]|\.\w){0,60}temporar(il)?y (un"
+          r"|not )available|temporary (lookup|domain|name server|database|ldap"
+          r"|backend) (failure|error)|(lookup|database) (failure|error)|configuration (error"
+          r"|problem)|could not load", code="4",
+          phases=MESSAGE, source="RFC 5321 section 4.2.3"),
     _text("disk-space", "server_busy next_host", r"insufficient (disk|system) (space|storage)",
           code="4", phases=RECIPIENT, source="RFC 5321 section 4.2.3"),
     *_both("mailbox-full", "mailbox_full fail", "mailbox_full retry", phrases.FULL,
            phases=RECIPIENT, source="RFC 3463 section 3.3"),
+    _text("mailbox-locked", "mailbox_disabled fail",
+          r"temporar\w* (\w+ )?(locked|disabled|suspended|inactive|deactivated|blocked|frozen"
+          r"|closed)"
+          r"|(locked|disabled|suspended|inactive|deactivated|blocked) temporar", code="5",
+          phases="rcpt", source="RFC 3463 section 3.3"),
     *_both("mailbox-disabled", "mailbox_disabled suppress", "mailbox_disabled retry",
            phrases.DISABLED, phases="rcpt", source="RFC 3463 section 3.3"),
     # Behind the content an account may be the sender's, and a name that is unknown a header's.
@@ -251,6 +310,8 @@ RECIPIENTS: tuple[Rule, ...] = (
            source="RFC 3463 section 3.3"),
     _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
           phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
+    _text("address-501", "address_invalid fail", r"(bad|invalid|illegal|malformed) .{0,20}address",
+          code="501", phases="rcpt", source="RFC 5321 section 4.2.4"),
     _text("address-5.1.3", "address_invalid fail", enhanced="5.1.3", code="5", phases=RECIPIENT,
           source="RFC 3463 section 3.2"),
     *_both("domain-unknown", "domain_unknown fail", "domain_unknown retry", phrases.DOMAIN,
@@ -259,9 +320,13 @@ RECIPIENTS: tuple[Rule, ...] = (
            r"(bad|invalid|illegal|malformed) (e-?mail |recipient )?(address )?(syntax|format)"
            r"|syntax error in (address|recipient|mailbox)|address syntax|(malformed|illegal"
            r"|badly formed) (recipient )?(e-?mail )?address|restricted characters in"
-           r"|not (a valid )?RFC ?5321|address is not valid rfc"
-           r"|need fully-qualified address", phases="rcpt",
+           r"|not (a valid )?RFC ?5321|address is not valid rfc|empty (e-?mail )?address"
+           r"|fully[- ]qualified (e-?mail )?address", phases="rcpt",
            source="RFC 3463 section 3.2"),
+    _text("mailbox-unavailable", "mailbox_unknown suppress",
+          r"mailbox (\S+ )?(is )?(currently )?(unavailable|not available)(?! or access)",
+          code="550",
+          phases="rcpt", source="RFC 5321 section 4.2.3"),
     *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry",
            phrases.UNKNOWN, phases="rcpt", source=f"{_POSTFIX}#reject_unlisted_recipient"),
     *_both("mailbox-unknown-late", "mailbox_unknown suppress", "mailbox_unknown retry",
@@ -272,6 +337,9 @@ RECIPIENTS: tuple[Rule, ...] = (
 )  # fmt: skip
 
 LAST: tuple[Rule, ...] = (
+    _text("shutting-down", "server_busy next_host",
+          r"shut(ting)? ?down|going down|for maintenance|restarting|rebooting", code="4",
+          phases=MESSAGE, source="RFC 5321 section 3.8"),
     _text("storage", "server_busy next_host",
           r"space shortage|insufficient (system |disk |server |queue )?(storage|resources?|space"
           r"|memory)|(disk|queue|spool|file ?system|mail system) (is )?full|no space left"
@@ -286,10 +354,13 @@ LAST: tuple[Rule, ...] = (
            r"|not accepting (any )?mail|rejected by organi[sz]ation", phases=MESSAGE),
     _text("busy", "server_busy retry",
           r"\b(server|system|service|host|resources?|queue)\b(?:[^.;]|\.\w){0,40}(busy|unavailable"
-          r"|not available|overload|rejected|down)|temporary (server|system) (error|failure"
+          r"|not available|overload|temporarily rejected|refused connection|down)|temporary "
+          r"(server|system) (error|failure"
           r"|problem)|internal (server )?(error|problem)|system error|queue file write|\bload\b"
           r"|overload|\bbusy\b|failed to be replicated", code="4", phases=MESSAGE,
           source="RFC 5321 section 4.2.3"),
+    _text("access-denied", "policy fail", r"^(\S+@\S+ )?(access|permission) (is )?denied\b",
+          code="5", phases=MESSAGE, source="RFC 3463 section 3.8"),
 )  # fmt: skip
 
 RULES: tuple[Rule, ...] = (*SENDER, *PACE, *ACCOUNT, *CONTENT, *RECIPIENTS, *LAST)
