@@ -14,9 +14,10 @@ from django.db import connections
 from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.holdings import Holdings
 from django_smtpx.delivery.jobs import Job, book, book_failure, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
-from django_smtpx.delivery.sessions import limits_of, may_carry, may_connect, open_session
+from django_smtpx.delivery.sessions import limits_of, may_carry, open_session
 from django_smtpx.models import Delivery
 from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
@@ -41,9 +42,6 @@ _BARREN = 3
 """Fresh sessions in a row that ended, with a verdict on some mail and none of it sent."""
 
 _SETTLE_TRIES = 6
-
-_LOGIN_PAUSE = 0.1
-"""Seconds between two looks whether somebody else's login is over."""
 
 logger = logging.getLogger("django_smtpx.delivery")
 
@@ -77,11 +75,10 @@ class Course:
         self._minder = Minder(way, self._pace)
         self._meter = self._metered(())
         self._session: Session | None = None
-        self._slot: pacing.HeldSlot | None = None
+        self._holds = Holdings(way)
         self._gate = pacing.Gate(True)
         self._closed = False
         self._opened = False
-        self._login: datetime | None = None
         self._throttled = False
         self._calls_for_help = False
         self._fruitless = 0
@@ -100,8 +97,7 @@ class Course:
         most = pacing.connections(self.way)
         self._minder.probing = gate.probing
         self._throttled = most < self._mailer.max_connections
-        self._slot = pacing.take_slot(self.way, at, 1 if gate.probing else most)
-        if self._slot is None:
+        if not self._holds.take(at, 1 if gate.probing else most):
             return 0
         self.began = True
         try:
@@ -165,7 +161,12 @@ class Course:
         return bool(wait)
 
     def _over(self) -> bool:
-        return self._closed or self._minder.closed or self._shift.over()
+        return self._is_closed or self._shift.over()
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether the way takes no more mail of this course, which is lost without its slot."""
+        return self._closed or self._minder.closed or self._holds.slot is None
 
     # -- chunks ----------------------------------------------------------------------------------
 
@@ -195,7 +196,7 @@ class Course:
 
     def _may_go_on(self, lease: Lease) -> bool:
         """Say whether another chunk may begin; without its slot a drain may have no connection."""
-        self._keep_slot(lease)
+        self._holds.keep_slot(lease)
         if self._minder.slowed:
             self._minder.slowed = False
             if not self._survey():
@@ -223,8 +224,8 @@ class Course:
             envelope=lambda job, content: job.envelope(content, self._mailer),
             book=lambda outcome, job: self._book(lease, outcome, job),
             settle=lambda bookings: self._settle(lease, bookings),
-            keep_alive=lambda: self._keep_alive(lease),
-            go_on=lambda: not (self._closed or self._minder.closed),
+            keep_alive=lambda: self._holds.keep(lease),
+            go_on=lambda: not self._is_closed,
             may_begin=lambda job: not self._minder.leaves and self._minder.may_begin(job),
             meter=self._meter,
             most=may_carry(session, self.way, self._minder.hosts),
@@ -247,7 +248,7 @@ class Course:
                 ours = False
             raise
         self._sent += chunk.sent
-        if self._gate.probing and done and not (self._closed or self._minder.closed):
+        if self._gate.probing and done and not self._is_closed:
             self._prove(lease, sent=bool(chunk.sent))
         if session.usable:
             self._fruitless = 0
@@ -299,12 +300,13 @@ class Course:
         except SMTPError as unresolved:
             self._rest(lease, jobs, (unresolved,))
             return None
-        if not (self._may_connect(lease, known) and self._may_log_in(lease, jobs)):
+        if not (self._holds.may_connect(lease, known) and self._may_log_in(lease, jobs)):
+            self._closed = True
             return None
         try:
             return self._try_hosts(lease, jobs, known)
         finally:
-            self._end_login()
+            self._holds.end_login()
 
     def _try_hosts(
         self, lease: Lease, jobs: deque[Job], known: Sequence[Options]
@@ -315,7 +317,7 @@ class Course:
         opening = open_session(
             self._mailer,
             self._minder.worth_trying(hosts.options),
-            _Opening(lambda: self._keep_alive(lease), lease),
+            _Opening(lambda: self._holds.keep(lease), lease),
             tls_optional=lambda: _tls_optional(jobs[0], self.way),
         )
         self._session = session = opening.session
@@ -331,46 +333,20 @@ class Course:
         self._note(lease, jobs, opening.failures)
         return session
 
-    def _may_connect(self, lease: Lease, hosts: Sequence[Options]) -> bool:
-        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile.
-
-        Returns False when somebody else has it, or the provider takes fewer connections: there
-        may be none then.
-        """
-        if lease.runs_low():
-            ledger.renew(lease)
-        if self._slot is not None and not may_connect(self._slot.number, self.way, hosts):
-            self._closed = True
-            return False
-        longest = sum(options.timeout for options in hosts)
-        return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
-
     def _may_log_in(self, lease: Lease, jobs: deque[Job]) -> bool:
-        """Wait until nobody else logs in; False where what they were told closes the way, or it
-        takes them too long.
+        """Wait for the turn to log in, and see whether the way is open still: whoever logged in
+        since this drain began may have been refused.
         """
-        if not pacing.logs_in(self.way):
-            return True
-        give_up = lease.clock() + pacing.PATIENCE
-        self._login = pacing.take_login(self.way, lease.now())
-        while self._login is None and lease.clock() < give_up:
-            time.sleep(_LOGIN_PAUSE)
-            self._login = pacing.take_login(self.way, lease.now())
-        # Also where nobody was waited for: they may have been told since this drain began.
+        if not self._holds.await_login(lease):
+            return False
         gate = pacing.gate(self.way, lease.now())
-        if self._login is not None and gate.is_open:
+        if gate.is_open:
             return True
-        self._end_login()
-        self._closed = True
-        if not gate.is_open and gate.parks:
+        self._holds.end_login()
+        if gate.parks:
             ledger.rest(lease, rows_of_jobs(jobs), gate.until)
             jobs.clear()
         return False
-
-    def _end_login(self) -> None:
-        if self._login is not None:
-            pacing.end_login(self.way, self._login)
-            self._login = None
 
     def _rest(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
         """Book a failed session on the message it was opened for; the others rest."""
@@ -426,27 +402,6 @@ class Course:
             else:
                 return
 
-    def _keep_alive(self, lease: Lease) -> None:
-        """Renew what this drain holds while it waits: its lease and its slot."""
-        ledger.renew(lease)
-        self._keep_slot(lease)
-        if self._login is not None:
-            self._login = pacing.keep_login(self.way, self._login, lease.now())
-
-    def _keep_slot(self, lease: Lease) -> None:
-        slot = self._slot
-        left = pacing.SLOT_LEASE * 2 / 3
-        if slot is not None and (slot.expires - lease.now()).total_seconds() < left:
-            self._renew_slot(lease, pacing.SLOT_LEASE)
-
-    def _renew_slot(self, lease: Lease, seconds: float) -> bool:
-        """Renew the slot; a drain that has lost it takes no new work."""
-        if self._slot is not None and pacing.renew_slot(self._slot, lease.now(), seconds):
-            return True
-        logger.warning("The connection slot of %s was lost.", self.way)
-        self._slot, self._closed = None, True
-        return False
-
     # -- the end ---------------------------------------------------------------------------------
 
     def _drop_session(self, *, keep: bool = True) -> bool:
@@ -458,22 +413,15 @@ class Course:
     def _end(self) -> None:
         """Leave the session to the pool's reaper, and the slot to the session."""
         self._meter.close()
-        slot, self._slot = self._slot, None
-        now = self._time.now()
+        slot, now = self._holds.slot, self._time.now()
         if slot is not None and slot.rested and not self._opened:
             # Nothing was to do, and the session that the slot stands for is idle still.
-            pacing.rest_slot(slot, now, self._mailer.idle_timeout)
+            self._holds.give_back(now, idle=True)
             return
         # The last slot is left to whoever comes next: in another process it would wait for this
         # session to end.
         keep = slot is not None and pacing.has_free_slot(self.way, now)
-        idle = self._drop_session(keep=keep)
-        if slot is None:
-            return
-        if idle:
-            pacing.rest_slot(slot, now, self._mailer.idle_timeout)
-        else:
-            pacing.free_slot(slot, now)
+        self._holds.give_back(now, idle=self._drop_session(keep=keep))
 
 
 def _tls_optional(job: Job, way: Way) -> bool:

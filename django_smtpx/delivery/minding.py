@@ -78,7 +78,7 @@ class Minder:
     def worth_trying(self, hosts: Sequence[Options]) -> tuple[Options, ...]:
         """Leave out those that were too busy for mail of this course, while there is another.
 
-        Where all of them rest each is tried: the message that one has sent away goes on to the next.
+        Where all of them rest each is tried: what one has sent away goes on to the next.
         """
         others = tuple(options for options in hosts if options.host not in self._busy_hosts)
         return others or tuple(hosts)

@@ -300,7 +300,8 @@ def _decide(row: Row, result: Result, lost: int, at: datetime) -> Decision:
         mailer.retry,
         on_unknown=mailer.on_unknown,
         now=at,
-        rand=random.random(),  # noqa: S311 (spreads retries, guards nothing)
+        # The recipients of a message that were lost together come back together.
+        rand=random.Random(f"{row.message} {row.step}").random(),  # noqa: S311 (spreads retries)
     )
 
 

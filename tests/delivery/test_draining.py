@@ -765,7 +765,7 @@ def test_a_lost_slot_ends_the_drain(monkeypatch):
 
         def lose(run, *args):
             original(run, *args)
-            run._slot.expires = ledger.now()
+            run._holds.slot.expires = ledger.now()
             Slot.objects.update(token=None)
 
         monkeypatch.setattr(course.Course, "_send_chunk", lose)

@@ -9,7 +9,7 @@ from django.db import connections
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
-from django_smtpx.delivery import course
+from django_smtpx.delivery import holdings
 from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Route
 from django_smtpx.smtp.pool import default_pool
@@ -78,7 +78,7 @@ def test_all_of_them_log_in_where_it_works():
 def test_a_login_that_takes_too_long_is_not_waited_for(monkeypatch):
     """A drain gives its mail back untouched, and the sweep finds it again."""
     monkeypatch.setattr(pacing, "PATIENCE", 0.05)
-    monkeypatch.setattr(course, "_LOGIN_PAUSE", 0.01)
+    monkeypatch.setattr(holdings, "LOGIN_PAUSE", 0.01)
     with ScriptedServer() as server, real_queue(server, **LOGIN):
         stored()
         way = Way(get_mailer("default"))

@@ -1,0 +1,102 @@
+"""What a course holds while it works: a connection slot, and the turn to log in."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from django_smtpx import ledger, pacing
+from django_smtpx.delivery.sessions import may_connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from django_smtpx.ledger import Lease
+    from django_smtpx.mailer import Way
+    from django_smtpx.smtp.options import Options
+
+LOGIN_PAUSE = 0.1
+"""Seconds between two looks whether somebody else's login is over."""
+
+logger = logging.getLogger("django_smtpx.delivery")
+
+
+class Holdings:
+    """A slot and a turn, renewed as long as their course goes on.
+
+    ``slot`` is None before one was taken, and once it was lost to somebody else:
+    there may be no connection then.
+    """
+
+    def __init__(self, way: Way) -> None:
+        self.slot: pacing.HeldSlot | None = None
+        self._way = way
+        self._login: datetime | None = None
+
+    def take(self, at: datetime, most: int) -> bool:
+        """Take one of the way's first ``most`` slots, if one is free."""
+        self.slot = pacing.take_slot(self._way, at, most)
+        return self.slot is not None
+
+    def keep(self, lease: Lease) -> None:
+        """Renew everything, the lease included, while something is awaited."""
+        ledger.renew(lease)
+        self.keep_slot(lease)
+        if self._login is not None:
+            self._login = pacing.keep_login(self._way, self._login, lease.now())
+
+    def keep_slot(self, lease: Lease) -> None:
+        """Renew the slot where less than two thirds of it are left."""
+        slot = self.slot
+        left = pacing.SLOT_LEASE * 2 / 3
+        if slot is not None and (slot.expires - lease.now()).total_seconds() < left:
+            self._renew_slot(lease, pacing.SLOT_LEASE)
+
+    def may_connect(self, lease: Lease, hosts: Sequence[Options]) -> bool:
+        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile.
+
+        Returns False when somebody else has it, or the provider takes fewer connections: there
+        may be none then.
+        """
+        if lease.runs_low():
+            ledger.renew(lease)
+        if self.slot is not None and not may_connect(self.slot.number, self._way, hosts):
+            return False
+        longest = sum(options.timeout for options in hosts)
+        return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
+
+    def await_login(self, lease: Lease) -> bool:
+        """Wait until nobody else logs in; False where that takes them too long."""
+        if not pacing.logs_in(self._way):
+            return True
+        give_up = lease.clock() + pacing.PATIENCE
+        self._login = pacing.take_login(self._way, lease.now())
+        while self._login is None and lease.clock() < give_up:
+            time.sleep(LOGIN_PAUSE)
+            self._login = pacing.take_login(self._way, lease.now())
+        return self._login is not None
+
+    def end_login(self) -> None:
+        """Let the next one log in."""
+        if self._login is not None:
+            pacing.end_login(self._way, self._login)
+            self._login = None
+
+    def give_back(self, at: datetime, *, idle: bool) -> None:
+        """Give the slot back, or leave it to the session that stays open ``idle``."""
+        slot, self.slot = self.slot, None
+        if slot is None:
+            return
+        if idle:
+            pacing.rest_slot(slot, at, self._way.mailer.idle_timeout)
+        else:
+            pacing.free_slot(slot, at)
+
+    def _renew_slot(self, lease: Lease, seconds: float) -> bool:
+        if self.slot is not None and pacing.renew_slot(self.slot, lease.now(), seconds):
+            return True
+        logger.warning("The connection slot of %s was lost.", self._way)
+        self.slot = None
+        return False
