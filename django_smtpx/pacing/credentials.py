@@ -16,7 +16,7 @@ from django_smtpx.models import RefusedCredential
 from django_smtpx.pacing.routes import PROBES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -46,23 +46,29 @@ def refuse(mailer: Mailer, at: datetime) -> datetime:
 
     After 15 minutes, then hourly. Two workers that were refused together count as one.
     """
-    known, _ = _of(mailer).get_or_create(
+    first = RefusedCredential(
         mailer=mailer.name,
         mac=credential_mac(mailer),
-        defaults={"refused_at": at, "next_probe_at": at},
+        refusals=1,
+        refused_at=at,
+        next_probe_at=at + PROBES[0],
     )
+    known = refusal(mailer)
+    if known is None:
+        # Whole from the first moment; nor does it matter who else writes it, or forgives it.
+        _patiently(lambda: _of(mailer).bulk_create([first], ignore_conflicts=True))
+        return first.next_probe_at
     if known.next_probe_at > at:
         return known.next_probe_at
     until = at + PROBES[min(known.refusals, len(PROBES) - 1)]
-    _of(mailer).filter(refusals=known.refusals).update(
-        refusals=known.refusals + 1, refused_at=at, next_probe_at=until
-    )
+    same = _of(mailer).filter(refusals=known.refusals)
+    _patiently(lambda: same.update(refusals=known.refusals + 1, refused_at=at, next_probe_at=until))
     return until
 
 
 def forgive(mailer: Mailer) -> None:
     """Forget that the mailer's credential was ever refused: it has just worked."""
-    _of(mailer).delete()
+    _patiently(_of(mailer).delete)
 
 
 def forget_refused(before: datetime) -> int:
@@ -90,3 +96,8 @@ def refused_elsewhere(mailers: Mapping[str, Mailer], at: datetime) -> list[str]:
 def _of(mailer: Mailer) -> QuerySet[RefusedCredential]:
     rows = RefusedCredential.objects.using(ledger.database())
     return rows.filter(mailer=mailer.name, mac=credential_mac(mailer))
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Write, though others write beside it: who is forgiven and refused at once is a deadlock."""
+    ledger.patiently(work, ledger.database())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from django_smtpx import ledger, pacing
@@ -127,3 +128,19 @@ def test_a_mailer_without_a_credential():
     assert pacing.book_failure(none, required, at) == at + HOUR / 4
     assert not pacing.gate(none, at).is_open
     assert pacing.gate(OLD, at).probing
+
+
+def test_a_refusal_is_on_record_as_a_whole():
+    """Who is refused at the same moment does not read that the next probe is due already."""
+    at = timezone.now()
+    seen = []
+
+    def look(execute, *statement):
+        result = execute(*statement)
+        if "INSERT" in statement[0] and "refused" in statement[0]:
+            seen.append(RefusedCredential.objects.get())
+        return result
+
+    with connection.execute_wrapper(look):
+        pacing.book_failure(OLD, REFUSED, at)
+    assert [(row.refusals, row.next_probe_at) for row in seen] == [(1, at + HOUR / 4)]
