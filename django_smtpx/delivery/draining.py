@@ -88,6 +88,9 @@ class Drain:
         for domain in domains[first:] + domains[:first]:
             if self._time_is_up():
                 break
+            if not ledger.has_ready(self.mailer.name, domain):
+                # Another drain has been there since.
+                continue
             done = Course(Way(self.mailer, domain), self._shift).run()
             # Not where nothing could go: whom it wakes would find no more, and wake the next.
             if done and not booked and len(domains) > 1:

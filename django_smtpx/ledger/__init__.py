@@ -33,6 +33,7 @@ from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.upkeep import (
     expire,
+    has_ready,
     promote,
     purge,
     ready_destinations,
@@ -64,6 +65,7 @@ __all__ = [
     "expire",
     "find",
     "from_headers",
+    "has_ready",
     "mark",
     "note",
     "notice_delays",

@@ -146,6 +146,12 @@ def ready_destinations(mailer: str) -> list[str]:
     )
 
 
+def has_ready(mailer: str, destination: str) -> bool:
+    """Say whether ``mailer`` has ready mail straight for ``destination``."""
+    rows = Delivery.objects.using(database()).filter(mailer=mailer, destination=destination)
+    return rows.filter(lane__in=(Lane.READY, Lane.ALONE)).exists()
+
+
 def redirect_ready(mailer: str, *, by_domain: bool) -> int:
     """Let ready mail that was stored when ``mailer`` had another transport go as it has to now."""
     ready = Delivery.objects.using(database()).filter(
