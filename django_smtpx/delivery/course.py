@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
@@ -15,7 +16,7 @@ from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.delivery.holdings import Holdings
-from django_smtpx.delivery.jobs import Job, book, book_failure, fitted, jobs_of, rows_of_jobs
+from django_smtpx.delivery.jobs import Job, Rest, book, book_failure, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
 from django_smtpx.delivery.sessions import limits_of, may_carry, open_session
 from django_smtpx.models import Delivery
@@ -42,6 +43,9 @@ _BARREN = 3
 """Fresh sessions in a row that ended, with a verdict on some mail and none of it sent."""
 
 _SETTLE_TRIES = 6
+
+_LOOK_AGAIN = timedelta(minutes=1)
+"""After so long what would be held is tried again, where the hold could not be written."""
 
 logger = logging.getLogger("django_smtpx.delivery")
 
@@ -233,8 +237,17 @@ class Course:
 
     def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
         """Decide about one transaction; an answer may be about more than its recipient."""
-        rests = self._minder.mind(outcome, job, lease)
-        return book(outcome, job, self._mailer, now=lease.now(), rand=self._shift.rand, rests=rests)
+        now = lease.now()
+        try:
+            rests = self._minder.mind(outcome, job, lease)
+        except DatabaseError:
+            # What became of the mail is known all the same, and is not to be lost with it.
+            logger.exception("What a server asked of %s cannot be written.", self.way)
+            self._closed = True
+            again = Rest(now + _LOOK_AGAIN, park=True)
+            held = (result for result in outcome.results if result.action == "hold")
+            rests = {(result.action, result.category): again for result in held}
+        return book(outcome, job, self._mailer, now=now, rand=self._shift.rand, rests=rests)
 
     def _send_chunk(self, session: Session, chunk: Chunk, lease: Lease, jobs: deque[Job]) -> None:
         """Send one chunk, and look at what it says about the session and the way."""
@@ -376,6 +389,7 @@ class Course:
         if error.action == "slow":
             pacing.book_connection(self.way, made=False)
             if pacing.used_slots(self.way, now, self._mailer.max_connections) > 1:
+                self._holds.leave_room()
                 return now
         elif self.way.domain:
             pacing.book_connection(self.way, made=False)

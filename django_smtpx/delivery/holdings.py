@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LOGIN_PAUSE = 0.1
 """Seconds between two looks whether somebody else's login is over."""
 
+CROWDED = 10.0
+"""Seconds that a slot stays taken after its connection was one too many."""
+
 logger = logging.getLogger("django_smtpx.delivery")
 
 
@@ -34,6 +37,7 @@ class Holdings:
         self.slot: pacing.HeldSlot | None = None
         self._way = way
         self._login: datetime | None = None
+        self._crowded = False
 
     def take(self, at: datetime, most: int) -> bool:
         """Take one of the way's first ``most`` slots, if one is free."""
@@ -84,6 +88,10 @@ class Holdings:
             pacing.end_login(self._way, self._login)
             self._login = None
 
+    def leave_room(self) -> None:
+        """Be told that this connection was one too many: who comes next would hear the same."""
+        self._crowded = True
+
     def give_back(self, at: datetime, *, idle: bool) -> None:
         """Give the slot back, or leave it to the session that stays open ``idle``."""
         slot, self.slot = self.slot, None
@@ -91,6 +99,8 @@ class Holdings:
             return
         if idle:
             pacing.rest_slot(slot, at, self._way.mailer.idle_timeout)
+        elif self._crowded:
+            pacing.renew_slot(slot, at, CROWDED)
         else:
             pacing.free_slot(slot, at)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from django.core.mail import EmailMessage
 from django.core.management import call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from django_smtpx import delivery, ledger, pacing
@@ -459,6 +461,36 @@ def test_one_connection_too_many():
         pacing.free_slot(other, ledger.now())
     assert statuses() == ["sent"]
     assert attempts() == [("deferred", "rate_limited", "slow"), ("sent", "ok", "none")]
+
+
+def test_too_many_connections_for_ever():
+    """While others have connections, and each one more is refused, no more are tried than slots."""
+    too_many = {"GREETING": "421 4.7.0 Error: too many connections from 127.0.0.1"}
+    with ScriptedServer(too_many) as server, real_queue(server, max_connections=4):
+        way, at = Way(get_mailer("default")), ledger.now()
+        others = [pacing.take_slot(way, at, 4) for _ in range(4)]
+        pacing.free_slot(next(slot for slot in others if slot.number == 0), at)
+        send()
+        for _ in range(10):
+            delivery.drain(way.mailer)
+        assert len(server.sessions) == 1
+        assert Route.objects.get().state == "open"
+        assert statuses() == ["deferred"]
+
+
+def test_a_hold_that_cannot_be_written(monkeypatch):
+    """What became of the mail is on record all the same, and nothing of it is sent twice."""
+    busy = mock.Mock(side_effect=OperationalError("deadlock"))
+    monkeypatch.setattr(pacing, "hold_sender", busy)
+    refused = {"RCPT": {"b@*": f"553 5.7.1 <from@example.com>: {NOT_OWNED}"}}
+    with ScriptedServer(refused) as server, real_queue(server):
+        send(["a@example.com", "b@example.com"])
+        delivery.drain(get_mailer("default"))
+        assert len(server.messages) == 1
+    assert busy.called
+    assert statuses() == ["sent", "deferred"]
+    held = Delivery.objects.get(status="deferred")
+    assert (in_minutes(held.next_attempt_at), held.step) == (1.0, 0)
 
 
 @pytest.mark.django_db(transaction=True)
