@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import getaddresses
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
@@ -16,6 +15,7 @@ from django_smtpx.pacing.routes import (
     Key,
     State,
     all_routes,
+    bounded,
     hold,
     reopen,
     rows,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _MAIL_FROM = "MAIL FROM"
 _FROM = "From"
-_LONGEST = 191
 _PROBE_LASTS = timedelta(minutes=1)
 
 
@@ -65,13 +64,13 @@ class Survey:
 
 def envelope_key(address: str) -> str:
     """Return the key of a reverse path ("" is the null one)."""
-    return _bounded(f"{_MAIL_FROM} <{_folded(address)}>")
+    return bounded(f"{_MAIL_FROM} <{_folded(address)}>")
 
 
 def header_key(from_header: str) -> str:
     """Return the key of a From header: its addresses, whatever names stand beside them."""
     addresses = [address for _, address in getaddresses([from_header]) if address]
-    return _bounded(f"{_FROM} {', '.join(map(_folded, addresses))}")
+    return bounded(f"{_FROM} {', '.join(map(_folded, addresses))}")
 
 
 def key_of(phase: str, envelope_sender: str, from_header: str) -> str:
@@ -194,10 +193,3 @@ def _rests(route: Route, at: datetime) -> bool:
 def _folded(address: str) -> str:
     local, at, domain = address.rpartition("@")
     return f"{local}{at}{domain.lower()}"
-
-
-def _bounded(key: str) -> str:
-    """Return a key that fits its column, and is still one sender's alone."""
-    if len(key) <= _LONGEST:
-        return key
-    return f"{key[:120]}… {sha256(key.encode()).hexdigest()}"

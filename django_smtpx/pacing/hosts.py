@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django_smtpx.pacing.routes import HOLDS, Key, State, all_routes, reopen, rest, take_probe
+from django_smtpx.pacing.routes import (
+    HOLDS,
+    Key,
+    State,
+    all_routes,
+    bounded,
+    reopen,
+    rest,
+    take_probe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +44,10 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
     """
     if len(hosts) < 2:
         return Hosts(tuple(hosts))
-    names = {options.host for options in hosts}
-    known = all_routes().filter(mailer=way.name, domain="", sender="", host__in=names)
-    resting = {route.host: route for route in known.exclude(state=State.OPEN)}
+    names = {bounded(options.host): options.host for options in hosts}
+    known = all_routes().filter(mailer=way.name, domain="", sender="", host__in=list(names))
+    closed = known.exclude(state=State.OPEN)
+    resting = {names[route.host]: route for route in closed if route.host in names}
     tried = tuple(
         options
         for options in hosts
@@ -55,12 +65,12 @@ def book_host_failure(
     """
     if len(hosts) < 2 or not error.host or error.category in HOLDS:
         return None
-    return rest(Key(way.name, host=error.host), error, at)
+    return rest(Key(way.name, host=bounded(error.host)), error, at)
 
 
 def book_host_success(way: Way, host: str) -> None:
     """Open a host again that answered a probe."""
-    reopen(Key(way.name, host=host))
+    reopen(Key(way.name, host=bounded(host)))
 
 
 def _may_be_probed(way: Way, route: Route, at: datetime) -> bool:

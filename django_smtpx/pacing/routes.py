@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ SOUND: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What is on record of a route that nothing is wrong with."""
+
+_LONGEST = 191
 
 logger = logging.getLogger("django_smtpx.pacing")
 
@@ -192,3 +195,10 @@ def reason_of(error: SMTPError) -> str:
     """Return phase, code and text of what closed a route."""
     parts = (error.phase, error.code, error.enhanced_code, error.reply or str(error))
     return " ".join(str(part) for part in parts if part)
+
+
+def bounded(name: str) -> str:
+    """Return a host's or a sender's name as it fits its column, and is still of one alone."""
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:120]}… {sha256(name.encode()).hexdigest()}"
