@@ -34,8 +34,6 @@ FILTERS: tuple[Rule, ...] = (
               r"Administrative prohibition|envelope blocked|Manually blocked senders"
               r"|Anti-Spoofing policy|content examination policy|due to security policies"
               r"|Block Policy|Host network,? not allowed", code="5"),
-    _mimecast("authentication", "sender_auth fail",
-              r"(SPF|DKIM|DMARC) sender invalid", code="5"),
     _mimecast("reputation", "reputation fail", r"Poor Reputation Sender|CT IP reputation",
               code="5"),
     _mimecast("reputation-now", "reputation pause",
@@ -61,7 +59,6 @@ FILTERS: tuple[Rule, ...] = (
     _barracuda("spoofed", "policy fail", r"rejecting spoofed message", code="5", phases=MESSAGE),
     _barracuda("content", "content_rejected fail", r"rejecting banned content", code="5",
                phases=MESSAGE),
-    _barracuda("policy-now", "policy retry", r"Policy Rejection-", code="4", phases=MESSAGE),
     _barracuda("licence", "other_temporary retry", r"License Expired", code="4"),
     _symantec("filtered", "spam fail", r"^Message filtered\b", code="5", phases=MESSAGE),
     _symantec("relay", "relay_denied hold", r"you are trying to use me \[.*\] as a relay",
@@ -95,8 +92,6 @@ HOSTS: tuple[Rule, ...] = (
     _zoho("restricted", "policy fail",
           r"delivery (failure|restricted by) policy error|MailPolicy violation"
           r"|rejected by destination domain", code="5", phases=MESSAGE),
-    _zoho("restricted-now", "policy retry", r"delivery restricted by policy error", code="4",
-          phases=MESSAGE),
     _zoho("unusual-activity", "quota_exhausted hold",
           r"Unusual sending activity detected", code="5", relay=True),
     _zoho("sender", "sender_rejected hold", r"Relaying disallowed as \S", code="553",

@@ -42,7 +42,8 @@ GOOGLE: tuple[Rule, ...] = (
             r"suspicious due to the nature of the content|likely unsolicited mail", code="4"),
     _google("same-message-id", "rate_limited slow", r"messages with the same Message-ID", code="4"),
     _google("not-over-tls", "tls_error reconnect",
-            r"TLS required for RCPT domain|was(n't| not) sent over a TLS|senders to use TLS"),
+            r"TLS required for RCPT domain|not sent over (a )?TLS|wasn't sent over a TLS|senders "
+            r"to use TLS"),
     _google("unauthenticated", "sender_auth fail",
             r"senders to authenticate|\?p=DmarcRejection|IPv6 sending guidelines"
             r"|is not accepted due to domain's DMARC policy", code="5", source=_SENDERS),
@@ -64,15 +65,12 @@ GOOGLE: tuple[Rule, ...] = (
     _google("not-in-whitelist", "policy retry", r"IP not in whitelist for RCPT domain", code="4"),
     _google("try-again", "rate_limited slow", r"^Try again later, closing connection", code="421",
             phases="ehlo mail rcpt"),
-    _google("connection-expired", "disconnected reconnect", r"Connection expired, try reconnecting",
-            code="4"),
     _google("relay-rate", "rate_limited slow", r"Peak SMTP relay limit exceeded", code="4",
             source=_RELAY),
     _google("daily-quota", "quota_exhausted hold",
             r"(?<!domain )(?<!domains )Daily (user |SMTP relay )?(sending )?(limit|quota) exceeded"
-            r"|^Email quota exceeded",
+            r"|^Email quota exceeded|Daily user sending (limit|quota)",
             source=_RELAY),
-    _google("daily-user-quota", "quota_exhausted hold", r"Daily user sending (limit|quota)"),
     _google("relay-credentials", "relay_denied hold",
             r"Mail relay denied|Invalid credentials for relay", code="5", source=_RELAY),
     _google("sending-denied", "sender_rejected hold", r"Mail Sending denied", code="5",
@@ -80,7 +78,6 @@ GOOGLE: tuple[Rule, ...] = (
     _google("not-a-server", "reputation fail",
             r"not authorized to send email directly to our servers|\?p=NotAuthorizedError",
             code="5"),
-    _google("too-many-logins", "auth_failed hold", r"Too many login attempts", phases="auth"),
 )  # fmt: skip
 
 _microsoft = Family(
@@ -101,9 +98,6 @@ MICROSOFT: tuple[Rule, ...] = (
     _microsoft("recipient-not-found", "mailbox_unknown suppress",
                r"RESOLVER\.ADR\.(Ex)?Recip(ient)?NotFound|not found by SMTP address lookup",
                code="5", phases=RECIPIENT),
-    _microsoft("mailbox-unavailable", "mailbox_unknown suppress",
-               r"Requested action not taken: mailbox unavailable", code="550", enhanced="5.5.0",
-               phases=RECIPIENT, source=_OUTLOOK),
     _microsoft("recipient-size", "too_large fail", r"RESOLVER\.RST\.(Recip|Send)(ient)?SizeLimit",
                code="5", phases=MESSAGE),
     _microsoft("recipient-restricted", "policy fail",
@@ -151,16 +145,14 @@ MICROSOFT: tuple[Rule, ...] = (
                r"Message submission rate for this client has exceeded", source=_THROTTLING),
     _microsoft("organization-queue", "server_busy retry", r"Organization queue quota exceeded",
                code="4"),
-    _microsoft("temporary-error", "server_busy retry", r"Temporary server error", code="4",
-               phases=MESSAGE),
     _microsoft("authentication-level", "sender_auth fail",
                r"does not (meet the required authentication level|pass DMARC verification)",
                code="5"),
-    _microsoft("bad-helo", "protocol_error hold", r"Access denied, bad HELO", code="5"),
     _microsoft("not-rfc-5322", "content_rejected fail",
-               r"message must be RFC ?5322", code="5", phases=MESSAGE),
+               r"message must be RFC ?5322|Multiple From addresses are not allowed", code="5",
+               phases=MESSAGE),
     _microsoft("daily-recipients", "quota_exhausted hold",
-               r"reached your daily limit for message recipients|Submission ?quota ?exceeded",
+               r"reached your daily limit for message recipients|Submission ?(quota ?)?exceeded",
                code="5", source="https://learn.microsoft.com/office365/servicedescriptions/"
                "exchange-online-service-description/exchange-online-limits"),
     _microsoft("outbound-spam", "sender_rejected hold",
@@ -209,11 +201,6 @@ YAHOO: tuple[Rule, ...] = (
     _yahoo("mailbox-disabled", "mailbox_disabled suppress",
            r"mailbox is disabled|\(554\.30\)"
            r"|account has been disabled or discontinued", code="5", phases=RECIPIENT),
-    _yahoo("mailbox-not-found", "mailbox_unknown suppress",
-           r"Requested mail action aborted, mailbox not found", code="5", phases=RECIPIENT),
-    _yahoo("messages-per-connection", "rate_limited reconnect", r"Max message per connection"),
-    _yahoo("resources", "server_busy retry", r"Resources temporarily (un|not )available", code="4",
-           phases=MESSAGE),
 )  # fmt: skip
 
 _aol = Family("aol", "https://postmaster.aol.com/error-codes")

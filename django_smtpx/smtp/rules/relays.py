@@ -24,7 +24,6 @@ _postmark = Family(
 _sparkpost = Family("sparkpost", "https://support.sparkpost.com/docs/faq/smtp-errors", _EVERYWHERE)
 _mailjet = Family("mailjet", "https://dev.mailjet.com/smtp-relay/troubleshooting/", _EVERYWHERE)
 _brevo = Family("brevo", "https://help.brevo.com/hc/en-us/articles/7924908994450", _EVERYWHERE)
-_emailit = Family("emailit", "https://emailit.com/docs/smtp/troubleshooting/", _EVERYWHERE)
 _oracle = Family(
     "oracle", "https://docs.oracle.com/iaas/Content/Email/Concepts/troubleshooting.htm", _EVERYWHERE
 )
@@ -35,14 +34,15 @@ RULES: tuple[Rule, ...] = (
          source=_SES_QUOTAS),
     _ses("not-verified", "sender_rejected hold",
          r"Email address is not verified|identities failed the check in region"
-         r"|not authorized to perform ses:Send", code="5", source=_SES_ERRORS),
+         r"|not authorized to perform .?ses:Send", code="5", source=_SES_ERRORS),
     _ses("paused", "quota_exhausted hold",
          r"sending (has been |is )?(paused|suspended|disabled) for this (account|configuration)"
          r"|Account is paused|ability to send email is (currently )?paused"
          r"|Account not subscribed to SES", source=_SES_ERRORS),
     _ses("configuration-set", "sender_rejected hold", r"Configuration set .{0,80}does not exist",
          code="5", source=_SES_ERRORS),
-    _ses("suppressed", "policy fail", r"address (is )?on the suppression list", code="5"),
+    _ses("suppressed", "policy fail", r"address (is )?on the suppression list|rejected: Address "
+          r"blacklisted", code="5"),
     _sendgrid("credits", "quota_exhausted hold", r"Maximum credits exceeded"),
     _sendgrid("identity", "sender_rejected hold",
               r"does not match a verified Sender Identity"
@@ -60,7 +60,7 @@ RULES: tuple[Rule, ...] = (
     _mailgun("disabled", "auth_failed hold",
              r"(account|domain)( \S+)? (is|has been) (disabled|suspended|temporarily disabled)"
              r".{0,80}(mailgun|business|verification|support)|account is temporarily disabled",
-             code="5", relay=True),
+             relay=True),
     _mailgun("rate", "rate_limited slow", r"probation.{0,80}(limit|exceeded)"
              r"|exceeded the (hourly|daily)? ?(sending|message) (limit|rate)"),
     _postmark("signature", "sender_rejected hold",
@@ -86,8 +86,6 @@ RULES: tuple[Rule, ...] = (
     _brevo("sender", "sender_rejected hold",
            r"valid sender address|sender you used .{0,80}not valid",
            code="5"),
-    _emailit("rate", "rate_limited slow", r"Messages? per second limit exceeded"),
-    _emailit("quota", "quota_exhausted hold", r"Daily message limit exceeded"),
     _oracle("sender", "sender_rejected hold", r"not authorized to use approved sender"
             r"|Envelope From address .{0,120}not authorized|Authorization failed: Envelope",
             code="5"),

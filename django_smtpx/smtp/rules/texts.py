@@ -59,15 +59,15 @@ SENDER: tuple[Rule, ...] = (
     *_both("helo", "protocol_error hold", "protocol_error retry", phrases.HELO,
            source=f"{_POSTFIX}#smtpd_helo_restrictions"),
     _text("classified-as-spam", "spam fail",
-          r"(classified|detected|identified|considered|flagged|scored|recogni[sz]ed|marked|rejected"
-          r"|regarded|looks? like|appears? to be|tagged) (\w+ ){0,3}(as |for |like )?(a "
-          r"|being )?(possible |likely |potential )?\W?(spam|junk|bulk|unsolicited)"
-          r"|due to spam", code="5",
+          r"(classified|detected|identified|considered|flagged|scored|recogni[sz]ed|marked"
+          r"|rejected|regarded|looks? like|appears? to be|tagged) (\w+ ){0,3}(as |for |like )?(a "
+          r"|being )?(possible |likely |potential )?\W?(spam|junk|bulk|unsolicited)|due to spam",
+          code="5",
           phases="data eod"),
     _text("session-protocol", "protocol_error reconnect", r"protocol (error|violation)",
           code="5", phases=SESSION, source=f"{_POSTFIX}#postscreen_pipelining_enable"),
     _text("synchronization", "protocol_error reconnect",
-          r"synchroni[sz]ation error|pipelining (error|before|not allowed)"
+          r"synchroni[sz]ation error|pipelining (error|before|not (allowed|supported))"
           r"|protocol synchroni[sz]ation|before (the |my |our )?(greeting|banner)"
           r"|improper(ly)? (use of )?(smtp |command )?pipelining|talk(ing|ed)? too (soon|early"
           r"|fast)|pre-?greet",
@@ -79,52 +79,55 @@ SENDER: tuple[Rule, ...] = (
     *_both("tls-required", "tls_error reconnect", "tls_error reconnect", phrases.TLS,
            phases=_LOGGED_IN, source="RFC 3207 section 4"),
     *_by_server("auth-first", "auth_required hold", "relay_denied fail",
-                r"(issue|send|need|use) (\w+ and )?(an? )?AUTH\b|^AUTH (command )?first|must auth"
-                r"\w* first", code="5", source="RFC 4954 section 6"),
-    _text("parameter", "protocol_error hold",
-          r"\b(NOTIFY|ORCPT|ENVID|RET|SIZE|BODY)\b.{0,30}(parameter|syntax|invalid|option|value)"
-          r"|(parameter|syntax|invalid|illegal|bad|option)s?\b.{0,40}\b(NOTIFY|ORCPT|ENVID|RET|SIZE"
-          r"|BODY)\b|parameter syntax", code="50", phases="mail rcpt", source="RFC 3461 section 4"),
+                r"(issue|send|need|use) (\w+ and )?(an? )?AUTH\b|^AUTH (command )?first"
+                r"|must auth\w* first", code="5", source="RFC 4954 section 6"),
     _text("option", "unsupported fail", r"option|parameter", code="555", phases=MESSAGE,
           source="RFC 5321 section 4.1.1.11"),
+    _text("parameter", "protocol_error hold",
+          r"\b(NOTIFY|ORCPT|ENVID|RET)\b.{0,30}(parameter|syntax|invalid|option|value)|(parameter"
+          r"|syntax|invalid|illegal|bad|option)s?\b.{0,40}\b(NOTIFY|ORCPT|ENVID|RET)\b"
+          r"|parameter syntax", code="5", phases="mail rcpt", source="RFC 3461 section 4"),
+    _text("sequence", "protocol_error reconnect", r"invalid command|unsupported option|command not",
+          code="503", phases=MESSAGE, source="RFC 5321 section 4.1.4"),
     _text("command", "protocol_error hold",
           r"^Syntax: |(unrecogni[sz]ed|unknown|invalid|illegal) command|command (is )?(not "
           r"|un)(recogni[sz]ed|implemented|known|allowed|supported)|protocol violation"
           r"|parameters? not (recogni[sz]ed|implemented|supported)|unrecogni[sz]ed parameter"
-          r"|unsupported option|unimplemented",
+          r"|unsupported option|unimplemented|command (line )?too long",
           code="5", phases=MESSAGE, source="RFC 5321 section 4.2.4"),
-    _text("bare-line-feed", "protocol_error hold", r"bare (<?LF>?|<?CR>?|line ?feed|newline)",
-          code="5", source=f"{_POSTFIX}#smtpd_forbid_bare_newline"),
+    _text("bare-line-feed", "protocol_error hold", r"bare (<?LF>?|<?CR>?|line[- ]?feed|newline)"
+          r"|smtplf\.html", source=f"{_POSTFIX}#smtpd_forbid_bare_newline"),
     _text("login-rate", "auth_failed hold",
           r"too many (bad |failed |invalid |unsuccessful )?(login|log ?in|auth\w*|password|logon)",
           phases="auth"),
     _text("login-throttled", "rate_limited slow", phrases.RATE, code="4", phases="auth"),
     _text("login-quota", "quota_exhausted hold", phrases.QUOTA, phases="auth"),
+    _text("login-later", "auth_failed pause", r"temporary auth\w* (failure|error)", code="4",
+          phases=MESSAGE, relay=True, source="RFC 4954 section 6"),
     _text("null-mx-sender", "sender_rejected hold", r"(sender|from).{0,60}null ?MX",
           source="RFC 7505 section 4.2"),
     _text("null-mx", "domain_unknown fail",
           r"null ?MX|(domain|host)\S* (\S+ )?does(n't| not) accept (e?-?mail|any mail)", code="5",
           phases=RECIPIENT, source="RFC 7505 section 4.1"),
     _text("headers", "content_rejected fail",
-          r"(duplicate|multiple|missing|invalid|malformed|bad)\W+(\S+ )?headers?\b|\bheaders?\b"
-          r"\W+(is |are |was )?(missing|required|malformed|duplicated?|not accepted)", code="5",
+          r"(duplicate|multiple|missing|invalid|malformed|bad)\W+(\S+ )?headers?\b"
+          r"|\bheaders?\b\W+(is |are |was )?(missing|required|malformed|duplicated?|not accepted)"
+          r"|header (line|is ridiculously|not CRLF)", code="5",
           phases="data eod", source="RFC 5322 section 3.6"),
     *_both("authentication", "sender_auth fail", "sender_auth pause", phrases.AUTHENTICATION,
            source="RFC 7372 section 3"),
     _text("recipient-list", "policy fail",
           r"(black|block|deny)[- ]?listed by (the )?(recipient|user)|in recipient's (black|block)"
           r"|User in blacklist|recipient's (black|block|safe|allow)\w* senders?"
-          r"|blocked senders? list|(restricted|blocked|rejected) by (the |this )?(recipient|user)\b"
-          r"|(not on|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe|pass)[- ]?list"
-          r"|not accepting mail (with|from)|does(n't| not) accept (mail|messages) from (you|this"
-          r"|your)|only accept(s|ing) mail from|recipient('s)? preferences"
-          r"|(not|n't) (allowed|permitted|authori[sz]ed|able) to (send|post|write|submit)( (any"
-          r"|e-?mails?"
-          r"|mails?|messages?))* to\b|permissions? to (send|post|write)( (e-?mail|mail"
-          r"|messages?))? to\b"
-          r"|(not|n't) (wish|want) to receive|isn't on the recipient's list"
-          r"|delivery to (this|that) \w+ is restricted|delivery is not allowed|backscatter "
-          r"protection", code="5"),
+          r"|blocked senders? list|(restricted|blocked|rejected) by (the |this )?(recipient"
+          r"|user)\b|(not on|isn't on|not in) (the |my |a )?(recipient's )?(allow|white|safe"
+          r"|pass)[- ]?list|not accepting mail (with|from)|does(n't| not) accept (mail"
+          r"|messages) from (you|this|your)|only accept(s|ing) mail from"
+          r"|recipient('s)? preferences|(not|n't) (allowed|permitted|authori[sz]ed|able) to (send"
+          r"|post|write|submit)( (any|e-?mails?|mails?|messages?))* to\b|permissions? to (send"
+          r"|post|write)( (e-?mail|mail|messages?))? to\b|(not|n't) (wish|want) to receive"
+          r"|isn't on the recipient's list|delivery to (this|that) \w+ is restricted|(delivery"
+          r"|recipient) is not allowed|backscatter protection", code="5"),
     _text("url", "spam fail", phrases.URL, code="5", source="RFC 5782 section 4"),
     _text("sender-verify", "sender_rejected hold", r"sender verif|verify (the )?sender",
           phases=MESSAGE, source=f"{_EXIM}ch-access_control_lists.html"),
@@ -142,8 +145,7 @@ PACE: tuple[Rule, ...] = (
            r"|message rate|receiving limit|receives? too|rate limit)|rate (from sender )?to (this "
            r"|the )?recipient|too many (recent )?messages (to|for) (this|that|the) (user|recipient"
            r"|mailbox)|(received?|receiving) too (much|many) (e-?mails?|mails?|messages?)"
-           r"|incoming rate"
-           r"|recipients? domain (hourly|daily) quota|domains? (hourly|daily) quota",
+           r"|incoming rate|recipients? domain (hourly|daily) quota|domains? (hourly|daily) quota",
            phases=RECIPIENT),
     *_both("connections", "rate_limited slow", "rate_limited slow",
            r"too many (concurrent |simultaneous |open |parallel |smtp |tcp )*(connection|session"
@@ -153,29 +155,25 @@ PACE: tuple[Rule, ...] = (
            phases=f"{SESSION} starttls auth {MESSAGE}",
            source=f"{_POSTFIX}#smtpd_client_connection_count_limit"),
     *_both("messages-per-session", "rate_limited reconnect", "rate_limited reconnect",
-           r"(too many|max\w*|limit|number)\b(?:[^.;]|\.\w){0,40}\b(messages?|mails?|e-?mails?|size"
-           r"|recipients|transactions?|commands)\b(?:[^.;]|\.\w){0,30}\b(per|in|for|on|during"
-           r"|within)"
-           r" (this |one |a |the |an |each )?(smtp |tcp )?(connection|session)|message (threshold"
-           r"|limit"
-           r"|size limit) .{0,20}(connection|session)|session (message|mail|recipient"
-           r"|transaction)s?"
-           r" limit|too many messages sent\.?$", source=_SENDMAIL),
+           r"(too many|max\w*|limit|number)\b(?:[^.;]|\.\w){0,40}\b(messages?|mails?|e-?mails?"
+           r"|size|recipients|transactions?|commands)\b(?:[^.;]|\.\w){0,30}\b(per|in|for|on|during"
+           r"|within) (this |one |a |the |an |each )?(smtp |tcp )?(connection|session)"
+           r"|message (threshold|limit|size limit) .{0,20}(connection|session)|session (message"
+           r"|mail|recipient|transaction)s? limit|too many messages sent\.?$", source=_SENDMAIL),
     _text("timeout", "disconnected reconnect",
-          r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting|input"
-          r"|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle|expired)"
-          r"|(session|connection) .{0,20}(lifetime|duration|too long)|please reconnect"
-          r"|\btimeout\.?$|no (activity|command)"
-          r"|connection time\b", code="4", source="RFC 5321 section 4.5.3.2"),
+          r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting"
+          r"|input|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle"
+          r"|expired)|(session|connection) .{0,20}(lifetime|duration|too long)|please reconnect"
+          r"|lost (input )?connection|\btimeout\.?$|no (activity|command)|connection time\b",
+          code="4", source="RFC 5321 section 4.5.3.2"),
     _text("sending-quota", "quota_exhausted hold", phrases.QUOTA, relay=True, phases=MESSAGE),
     _text("recipients-at-once", "too_many_recipients split",
           r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))"
-          r"|(maximum|max|limit)( number)?( of)? recipients|(?<!exceeds )(?<!exceed )recipients? "
-          r"(limit|count)"
-          r"|one recipient (at a time|per)|only one recipient|split transaction|one (\w+ )?domain "
-          r"(at"
-          r" a time|per)|(separate|another|different|own) (transaction|session|message|delivery)"
-          r"|separately|destination domains per", code="4", phases="rcpt",
+          r"|(maximum|max|limit)( number)?( of)? recipients"
+          r"|(?<!exceeds )(?<!exceed )recipients? (limit|count)|one recipient (at a time|per)"
+          r"|only one recipient|split transaction|one (\w+ )?domain (at a time|per)|(separate"
+          r"|another|different|own) (transaction|session|message|delivery)|separately"
+          r"|destination domains per", code="4", phases="rcpt",
           source="RFC 5321 section 4.5.3.1.10"),
     _text("recipients-at-once-5yz", "too_many_recipients split",
           r"too many (rcpts?|recipients)(?!.{0,20}(hour|today|minute|per day|throttled| from ))",
@@ -194,8 +192,8 @@ ACCOUNT: tuple[Rule, ...] = (
           phases=MESSAGE, source=f"{_POSTFIX}#smtpd_sender_restrictions"),
     *_by_server("own-account", "auth_failed hold", "policy fail",
                 r"\byour (\w+ )?account\b(?:[^.;]|\.\w){0,60}(disabled|suspended|blocked|locked"
-                r"|terminated|expired|not (yet )?activ)|account is under review"
-                r"|outgoing (e-?mail|mail) (is )?(disabled|suspended)", code="5"),
+                r"|terminated|expired|not (yet )?activ)|account is under review|outgoing (e-?mail"
+                r"|mail) (is )?(disabled|suspended)", code="5"),
     *_by_server("account-suspended", "auth_failed hold", "policy fail",
                 r"\baccount (has been |is )?(temporarily )?(suspended|disabled|blocked|locked"
                 r"|not (yet )?activ)",
@@ -214,45 +212,43 @@ ACCOUNT: tuple[Rule, ...] = (
     *_both("sender", "sender_rejected hold", "sender_rejected hold", phrases.SENDER, phases=MESSAGE,
            source=f"{_POSTFIX}#smtpd_sender_restrictions"),
     _text("sender-syntax", "sender_rejected hold",
-          r"must contain a domain|(address|sender|mailbox|domain)\b.{0,60}(syntax|missing|malformed"
-          r"|invalid|illegal|required|fully[- ]qualified)|(syntax|missing|malformed|invalid|bad"
-          r"|illegal)\b.{0,60}(address"
-          r"|sender|mailbox|domain)", code="5", phases="mail", source="RFC 5321 section 4.1.1.2"),
+          r"must contain a domain|(address|sender|mailbox|domain)\b.{0,60}(syntax|missing"
+          r"|malformed|invalid|illegal|required|fully[- ]qualified)|(syntax|missing|malformed"
+          r"|invalid|bad|illegal)\b.{0,60}(address|sender|mailbox|domain)",
+          code="5", phases="mail", source="RFC 5321 section 4.1.1.2"),
     _text("sender-domain", "sender_rejected hold", phrases.DOMAIN, phases="mail"),
 )  # fmt: skip
 
 CONTENT: tuple[Rule, ...] = (
     *_both("loop", "loop fail", "loop retry",
            r"too many hops|hop count|(mail|routing|forwarding|delivery|message|possible) loop"
-           r"|\bloop(s|ing)?\b|(too many|number of) .{0,3}received|too many received|exceeded \d+ "
-           r"hops"
-           r"|delivered-to line", phases=MESSAGE,
+           r"|\bloop(s|ing)?\b|(too many|number of) .{0,3}received|too many received"
+           r"|exceeded \d+ hops|delivered-to line", phases=MESSAGE,
            source="RFC 5321 section 6.3"),
     *_both("spam", "spam fail", "spam retry",
-           r"(?<!help_)spam(?![\w-]*(\.[\w-]+){2})|bulk[. ]advert|recurrent pattern|blocked by "
-           r"our filter"
-           r"|our system has detected that this message is|\bunsolicited|\bjunk\b|\bUBE\b|\bUCE\b"
-           r"|bulk (mail|e-?mail)|junkmail|mass mail|\bbayes|scored? (\d|too high|above|over)"
-           r"|rejected by DCC|sensitive words|words in the message|(url|number) filter|"
+           r"(?<!help_)spam(?![\w-]*(\.[\w-]+){2})|bulk[. ]advert|recurrent pattern"
+           r"|blocked by our filter|our system has detected that this message is|\bunsolicited"
+           r"|\bjunk\b|\bUBE\b|\bUCE\b|bulk (mail|e-?mail)|junkmail|mass mail|\bbayes|scored? (\d"
+           r"|too high|above|over)|rejected by DCC|gtube|sensitive words|words in the message|(url"
+           r"|number) filter|"
            + languages.SPAM,
            phases=MESSAGE),
     *_both("mailbox-size", "mailbox_full fail", "mailbox_full retry",
-           r"storage allocation|mail ?box (size|storage|limit|quota)"
-           r"|extended quota|mail file size", phases=RECIPIENT,
+           r"storage allocation|mail ?box (size|storage|limit|quota)|extended quota|mail file size",
+           phases=RECIPIENT,
            source="RFC 5321 section 4.2.3"),
     *_both("virus", "content_rejected fail", "content_rejected retry",
            r"\bvir(us(es)?|al)\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
     _text("size", "too_large fail",
           r"(message|mail|e-?mail|attachment|data|content|body)s?\b(?:[^.;]|\.\w){0,60}too (large"
-          r"|big|long)|(message|mail|e-?mail|attachment|header)s?( file)? (size|length)s?\b(?:[^.;]"
-          r"|\.\w){0,40}(exceed|limit|too|over|maximum|larger|greater)|(exceed|over|larger than"
-          r"|maximum)\w*(?:[^.;]|\.\w){0,40}(message|mail|e-?mail|header) (size|length)"
-          r"|size (limit )?exceed|exceeded mailsize|size (exceeds|violation)|too much mail data"
-          r"|maximum e?-?mail size"
-          r"|(stream|message|mail|e-?mail|data|content|body|attachment)s?\b(?:[^.;]"
-          r"|\.\w){0,60}(more"
-          r" than|exceed\w*|larger|bigger|greater|over|limit)\b(?:[^.;]|\.\w){0,30}\b\d+ ?([KMG]i?B"
-          r"|bytes?|octets|(kilo|mega)bytes?)\b|" + languages.SIZE,
+          r"|big|long)|(message|mail|e-?mail|attachment|header)s?( file)? (size"
+          r"|length)s?\b(?:[^.;]|\.\w){0,40}(exceed|limit|too|over|maximum|larger|greater)|(exceed"
+          r"|over|larger than|maximum)\w*(?:[^.;]|\.\w){0,40}(message|mail|e-?mail|header) (size"
+          r"|length)|size (limit )?exceed|exceeded mailsize|size (exceeds|violation)"
+          r"|too much mail data|maximum e?-?mail size|(stream|message|mail|e-?mail|data|content"
+          r"|body|attachment)s?\b(?:[^.;]|\.\w){0,60}(more than|exceed\w*|larger|bigger|greater"
+          r"|over|limit)\b(?:[^.;]|\.\w){0,30}\b\d+ ?([KMG]i?B|bytes?|octets|(kilo|mega)bytes?)\b|"
+          + languages.SIZE,
           code="5", phases=MESSAGE, source="RFC 1870 section 6"),
     *_both("content", "content_rejected fail", "content_rejected retry",
            r"malicious|content restriction|content filter|\bNUL\b|(header|date)s? .{0,30}(fail"
@@ -265,11 +261,11 @@ CONTENT: tuple[Rule, ...] = (
            r"|missing (a )?(valid )?\W?(from|date|message-id|subject|to)\b|(duplicate|multiple"
            r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)"
            r"|\blines?\b.{0,30}(too long|length|longer|limit)|long lines?|invalid character|MIME"
-           r"|\bmacros?\b|binary content|base64|charset|character set|containing "
-           r".{0,30}attachments?"
-           r"|(rejected|denied|restricted|unacceptable|maximum).{0,40}attachment|attachment "
-           r"(filter|count)"
-           r"|HTML tag|required standards|conversion failure|"
+           r"|\bmacros?\b|binary content|base64|charset|character set"
+           r"|containing .{0,30}attachments?|(rejected|denied|restricted|unacceptable"
+           r"|maximum).{0,40}attachment|attachment (filter|count)|HTML tag|missing final"
+           r"|user name is missing|illegal address|Reject, id=\S+ - BANNED|required standards"
+           r"|conversion failure|"
            + languages.CONTENT, phases="data eod"),
     _text("unsupported", "unsupported fail",
           r"SMTPUTF8|UTF-?8 .{0,20}addresses|8BITMIME|BINARYMIME|internationali[sz]ed|non-ASCII"
@@ -287,9 +283,9 @@ RECIPIENTS: tuple[Rule, ...] = (
     _text("temporarily-unavailable", "other_temporary retry",
           r"@\S+ temporar(il)?y unavailable|\b(recipient|account|mailbox)\b.{0,30} unavailable"
           r"|(recipient|account|mailbox|user|address)\b(?:[^.;]|\.\w){0,60}temporar(il)?y (un"
-          r"|not )available|temporary (lookup|domain|name server|database|ldap"
-          r"|backend) (failure|error)|(lookup|database) (failure|error)|configuration (error"
-          r"|problem)|could not load", code="4",
+          r"|not )available|temporary (lookup|domain|name server|database|ldap|backend) (failure"
+          r"|error)|(lookup|database) (failure|error)|configuration (error|problem)|could not load",
+          code="4",
           phases=MESSAGE, source="RFC 5321 section 4.2.3"),
     _text("disk-space", "server_busy next_host", r"insufficient (disk|system) (space|storage)",
           code="4", phases=RECIPIENT, source="RFC 5321 section 4.2.3"),
@@ -297,16 +293,15 @@ RECIPIENTS: tuple[Rule, ...] = (
            phases=RECIPIENT, source="RFC 3463 section 3.3"),
     _text("mailbox-locked", "mailbox_disabled fail",
           r"temporar\w* (\w+ )?(locked|disabled|suspended|inactive|deactivated|blocked|frozen"
-          r"|closed)"
-          r"|(locked|disabled|suspended|inactive|deactivated|blocked) temporar", code="5",
+          r"|closed)|(locked|disabled|suspended|inactive|deactivated|blocked) temporar", code="5",
           phases="rcpt", source="RFC 3463 section 3.3"),
     *_both("mailbox-disabled", "mailbox_disabled suppress", "mailbox_disabled retry",
            phrases.DISABLED, phases="rcpt", source="RFC 3463 section 3.3"),
     # Behind the content an account may be the sender's, and a name that is unknown a header's.
     *_both("mailbox-disabled-late", "mailbox_disabled suppress", "mailbox_disabled retry",
            r"\b(mailbox|recipient|addressee)\b(?:[^.;]|\.\w){0,60}\b(disabled|inactive|suspended"
-           r"|deactivated|frozen|expired)\b|\b(disabled|inactive) (mailbox"
-           r"|recipient)", phases="data eod",
+           r"|deactivated|frozen|expired)\b|\b(disabled|inactive) (mailbox|recipient)",
+           phases="data eod",
            source="RFC 3463 section 3.3"),
     _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
           phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
@@ -326,7 +321,7 @@ RECIPIENTS: tuple[Rule, ...] = (
     _text("mailbox-unavailable", "mailbox_unknown suppress",
           r"mailbox (\S+ )?(is )?(currently )?(unavailable|not available)(?! or access)",
           code="550",
-          phases="rcpt", source="RFC 5321 section 4.2.3"),
+          phases=RECIPIENT, source="RFC 5321 section 4.2.3"),
     *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry",
            phrases.UNKNOWN, phases="rcpt", source=f"{_POSTFIX}#reject_unlisted_recipient"),
     *_both("mailbox-unknown-late", "mailbox_unknown suppress", "mailbox_unknown retry",
@@ -354,10 +349,11 @@ LAST: tuple[Rule, ...] = (
            r"|not accepting (any )?mail|rejected by organi[sz]ation", phases=MESSAGE),
     _text("busy", "server_busy retry",
           r"\b(server|system|service|host|resources?|queue)\b(?:[^.;]|\.\w){0,40}(busy|unavailable"
-          r"|not available|overload|temporarily rejected|refused connection|down)|temporary "
-          r"(server|system) (error|failure"
-          r"|problem)|internal (server )?(error|problem)|system error|queue file write|\bload\b"
-          r"|overload|\bbusy\b|failed to be replicated", code="4", phases=MESSAGE,
+          r"|not available|overload|temporarily rejected|refused connection|down)"
+          r"|temporary (server|system) (error|failure|problem)|internal (server )?(error|problem)"
+          r"|system error|queue file write|\bload\b|overload|\bbusy\b|failed to be replicated"
+          r"|temporarily unable to process", code="4",
+          phases=MESSAGE,
           source="RFC 5321 section 4.2.3"),
     _text("access-denied", "policy fail", r"^(\S+@\S+ )?(access|permission) (is )?denied\b",
           code="5", phases=MESSAGE, source="RFC 3463 section 3.8"),
