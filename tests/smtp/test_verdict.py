@@ -181,6 +181,10 @@ greeting 421 4.4.5 Server busy | server_busy next_host
 greeting 421 Zu viele Verbindungen | rate_limited slow
 greeting 554 Ihre IP-Adresse ist gesperrt | reputation fail
 starttls 421 4.7.0 Error: too many new TLS sessions from x | rate_limited slow
+rcpt 451 4.7.1 Please try again in 300 seconds | greylisted retry
+rcpt 421 4.7.0 Too many connections, try again in 5 minutes | rate_limited slow
+rcpt 452 4.2.2 mailbox full, try again in 30 minutes | mailbox_full retry
+rcpt 451 4.3.0 Server busy, try again in 5 minutes | server_busy retry
 eod 500 Message rejected | other_permanent fail
 eod 550 Nachricht zu gross | too_large fail
 eod 554 Stream is more than 10485760 bytes long | too_large fail

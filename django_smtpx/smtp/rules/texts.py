@@ -44,10 +44,10 @@ SENDER: tuple[Rule, ...] = (
     _text("no-valid-recipients", "other_permanent fail", r"no valid recipients", code="5",
           phases="data eod", source="RFC 2920 section 3.1"),
     _text("greylisted", "greylisted retry",
-          r"gr[ae]y[- ]?list|address verification in progress|unverified address"
-          r"|try again (later )?(in|after) \d+|retry (in|after) \d+|\bin \d+ (seconds|minutes)"
-          r"|not yet (authorized|whitelisted|known)|wait \d+|come back in|first (time|contact)"
-          r"|postgrey|new sender|" + languages.GREYLISTED, code="4", phases=MESSAGE,
+          r"gr[ae]y[- ]?list|address verification in progress|unverified address|postgrey"
+          r"|new sender|not yet (authorized|whitelisted|known)|first (time|contact)|"
+          + languages.GREYLISTED,
+          code="4", phases=MESSAGE,
           source="RFC 6647 section 2"),
     _text("try-again-later", "greylisted retry", r"^try again later\.?$", code="4",
           enhanced="4.7.1", phases=MESSAGE, source="https://rspamd.com/doc/modules/greylisting.html"),
@@ -127,7 +127,8 @@ SENDER: tuple[Rule, ...] = (
           r"|post|write|submit)( (any|e-?mails?|mails?|messages?))* to\b|permissions? to (send"
           r"|post|write)( (e-?mail|mail|messages?))? to\b|(not|n't) (wish|want) to receive"
           r"|isn't on the recipient's list|delivery to (this|that) \w+ is restricted|(delivery"
-          r"|recipient) is not allowed|backscatter protection", code="5"),
+          r"|recipient|account) is not allowed|mailbox \S+ is restricted|refused to receive"
+          r"|backscatter protection", code="5"),
     _text("url", "spam fail", phrases.URL, code="5", source="RFC 5782 section 4"),
     _text("sender-verify", "sender_rejected hold", r"sender verif|verify (the )?sender",
           phases=MESSAGE, source=f"{_EXIM}ch-access_control_lists.html"),
@@ -164,7 +165,8 @@ PACE: tuple[Rule, ...] = (
           r"time-?out (exceeded|waiting|- closing|while|expired)|timed? ?out\b.{0,40}(waiting"
           r"|input|idle|data)|idle (for )?too long|idle time-?out|connection (timed out|idle"
           r"|expired)|(session|connection) .{0,20}(lifetime|duration|too long)|please reconnect"
-          r"|lost (input )?connection|\btimeout\.?$|no (activity|command)|connection time\b",
+          r"|session (has )?expired|lost (input )?connection|\btimeout\.?$|no (activity|command)"
+          r"|connection time\b",
           code="4", source="RFC 5321 section 4.5.3.2"),
     _text("sending-quota", "quota_exhausted hold", phrases.QUOTA, relay=True, phases=MESSAGE),
     _text("recipients-at-once", "too_many_recipients split",
@@ -229,8 +231,8 @@ CONTENT: tuple[Rule, ...] = (
            r"(?<!help_)spam(?![\w-]*(\.[\w-]+){2})|bulk[. ]advert|recurrent pattern"
            r"|blocked by our filter|our system has detected that this message is|\bunsolicited"
            r"|\bjunk\b|\bUBE\b|\bUCE\b|bulk (mail|e-?mail)|junkmail|mass mail|\bbayes|scored? (\d"
-           r"|too high|above|over)|rejected by DCC|gtube|sensitive words|words in the message|(url"
-           r"|number) filter|"
+           r"|too high|above|over)|rejected by DCC|mail score|MessageScoring|gtube|sensitive words"
+           r"|words in the message|(url|number) filter|"
            + languages.SPAM,
            phases=MESSAGE),
     *_both("mailbox-size", "mailbox_full fail", "mailbox_full retry",
@@ -355,6 +357,10 @@ LAST: tuple[Rule, ...] = (
           r"|temporarily unable to process", code="4",
           phases=MESSAGE,
           source="RFC 5321 section 4.2.3"),
+    # A time to come back at, and no other reason.
+    _text("come-back-in", "greylisted retry",
+          r"try again (later )?(in|after) \d+|retry (in|after) \d+|\bin \d+ (seconds|minutes)"
+          r"|wait \d+|come back in", code="4", phases=MESSAGE, source="RFC 6647 section 2"),
     _text("access-denied", "policy fail", r"^(\S+@\S+ )?(access|permission) (is )?denied\b",
           code="5", phases=MESSAGE, source="RFC 3463 section 3.8"),
 )  # fmt: skip
