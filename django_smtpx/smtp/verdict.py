@@ -116,7 +116,8 @@ _Row: TypeAlias = "tuple[Rule, re.Pattern[str] | None, re.Pattern[str] | None]"
 _AT_START = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])", re.ASCII)
 _WITHIN = re.compile(r"(?:#|[(\[])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])", re.ASCII)
 _SPACE = re.compile(r"\s+")
-_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:@]+@[^\s<>()\[\]\"',;:@]+")
+_ATOMS = r"[^\s<>()\[\]\"',;:@.]+(?:\.[^\s<>()\[\]\"',;:@.]+)*"
+_ADDRESS = re.compile(rf"{_ATOMS}@{_ATOMS}")
 _SOMEBODY = "x@y"
 _LOOKED_AT = 1_000
 """Characters of a text that are judged: no server says more to the point."""

@@ -225,6 +225,7 @@ def test_other_words_and_languages(case):
         ("rcpt", "452 4.2.2 <greylist@example.com>: mailbox full", "mailbox_full"),
         ("rcpt", "450 4.2.0 <too.many.connections@example.com>: greylisted", "greylisted"),
         ("rcpt", "550 5.2.1 <policy@country.example> disabled", "mailbox_disabled"),
+        ("rcpt", "550 This account is not allowed...u@example.com", "policy"),
         ("mail", "421 4.4.2 spamfilter.example.com Error: timeout exceeded", "disconnected"),
         ("mail", "451 4.3.0 relay.example.com Temporary failure", "server_busy"),
         ("mail", "452 4.3.1 Insufficient system storage for 25 MB", "server_busy"),
