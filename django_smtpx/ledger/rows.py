@@ -147,9 +147,15 @@ def atomically(work: Callable[[], T], using: str) -> T:
 
 
 def update_some(rows: QuerySet[Delivery], limit: int, **values: Any) -> int:
-    """Update at most ``limit`` of ``rows``, in one statement where the database can."""
+    """Update at most ``limit`` of ``rows``, in one statement where there are no row locks.
+
+    Elsewhere their keys are read first. PostgreSQL could do without, but it plans by statistics
+    that do not know yet of what has just been put away, or woken, and reads the subquery anew
+    for each row then.
+    """
     using = rows.db
-    if connections[using].features.allow_sliced_subqueries_with_in:
+    features = connections[using].features
+    if features.allow_sliced_subqueries_with_in and not features.has_select_for_update:
         chosen: Any = rows.values("pk")[:limit]
     else:
         chosen = list(rows.values_list("pk", flat=True)[:limit])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.backends.base.features import BaseDatabaseFeatures
 
 from django_smtpx.ledger import rows as rows_module
@@ -90,3 +90,14 @@ def test_a_row_knows_its_history():
     assert (row.history.step, row.history.unknowns) == (2, 1)
     assert row.tried_once_more().attempts == row.attempts + 1
     assert database() == "default"
+
+
+def test_batches_do_not_hang_on_statistics(django_assert_num_queries):
+    """Where the planner may read the subquery anew for each row, the keys are read before."""
+    stored()
+    reads_first = connection.features.has_select_for_update
+    with django_assert_num_queries(2 if reads_first else 1) as captured:
+        assert update_some(Delivery.objects.filter(lane=Delivery.Lane.READY), 10, priority=1) == 1
+    update = captured[-1]["sql"]
+    assert update.startswith("UPDATE")
+    assert ("LIMIT" in update) == (not reads_first)
