@@ -6,7 +6,7 @@ gets its name when it is whole, which a rename within a folder does at once.
 
 Use it in place of kombu's own::
 
-    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_URL = "filesystem://localhost"
     CELERY_BROKER_TRANSPORT = "django_smtpx.broker.Transport"
 """
 

@@ -93,7 +93,7 @@ SMTPX_SWEEP_INTERVAL = 2
 
 # -- Celery --------------------------------------------------------------------
 
-CELERY_BROKER_URL = "filesystem://"
+CELERY_BROKER_URL = "filesystem://localhost"
 CELERY_BROKER_TRANSPORT = "django_smtpx.broker.Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "data_folder_in": str(BROKER),
