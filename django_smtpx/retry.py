@@ -96,7 +96,7 @@ class Decision:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more will happen to the delivery by itself or by a person's choice."""
+        """Whether the delivery has ended: nothing more is to be done or decided about it."""
         return self.status in (Delivery.Status.SENT, Delivery.Status.FAILED)
 
 
@@ -142,7 +142,9 @@ def decide_now(result: Result, history: History) -> Decision:
 
 
 def parked(result: Result, history: History, until: datetime | None) -> Decision:
-    """Decide about a delivery whose session failed: it rests with its mailer and loses no step."""
+    """Decide about a delivery that waits for something else than its own schedule, and so loses no
+    step of it: its mailer, its sender, another host or another transaction.
+    """
     return Decision(
         status=Delivery.Status.DEFERRED.value,
         category=result.category,

@@ -84,8 +84,7 @@ def run_until_idle(
     """Deliver in this process what is due, and return how many outcomes there were.
 
     For the mailers named, or for all; until nothing is due any more, or one
-    round with ``once``. ``progress`` is
-    told the outcomes of each drain.
+    round with ``once``. ``progress`` is told how many outcomes each drain had.
     """
     total = 0
     chosen = list(mailers()) if names is None else list(names)

@@ -3,10 +3,12 @@
 A *way* is a mailer, or one destination of it. What fails is booked on the clock
 that it is about: ``gates`` on the way, ``hosts`` on one host of several,
 ``holds`` on a sender, ``credentials`` on a password; ``manual`` is what a person
-closes and opens, whatever the clocks say. ``slots`` are the
-connections of all workers, ``meter`` counts contents against a rate, ``slow``
-and ``worth`` keep what servers have let us know. All of it is rows in the
-outbox's database, written by compare-and-swap: no other service is needed.
+closes and opens, whatever the clocks say; ``routes`` are the rows that all of
+them write. ``slots`` are the connections of all workers, ``logins`` lets one of
+them log in at a time, ``meter`` counts contents against a rate, ``slow`` keeps
+at what rate and ``worth`` over how many connections servers will be sent to.
+All of it is rows in the outbox's database, written by compare-and-swap: no
+other service is needed.
 """
 
 from django_smtpx.pacing.credentials import credential_mac, forget_refused, refused_elsewhere

@@ -125,7 +125,10 @@ def book_failure(way: Way, error: SMTPError, at: datetime) -> datetime | None:
 
 
 def book_success(way: Way, at: datetime) -> None:
-    """Open the way again after a probe succeeded, and let its parked mail come."""
+    """Open the way again after a probe succeeded, and let its parked mail come: all is due now.
+
+    Whatever its credential was refused for before is forgotten.
+    """
     credentials.forgive(way.mailer)
     mac = credentials.credential_mac(way.mailer) if _logs_in(way.mailer) else ""
     if reopen(Key(way.name), at, working_mac=mac):
