@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _MAIL_FROM = "MAIL FROM"
 _FROM = "From"
 _PROBE_LASTS = timedelta(minutes=1)
+"""So long the other mail waits for a sender's probe that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,15 @@ def book_sender_success(way: Way, keys: Iterable[str], at: datetime) -> None:
 
 
 def take_sender_probe(way: Way, key: str, resting: Resting, at: datetime) -> bool:
-    """Say whether one message of a held sender may go now, to see; once over all workers."""
+    """Say whether one message of a held sender may go now, to see; once over all workers.
+
+    The next one may after a quarter of an hour, unless this one is taken, or refused as the first
+    was: an answer of another kind (greylisting, a full mailbox) says nothing of the sender.
+    """
     until = resting.until
     if until is None or until > at:
         return False
-    return take_probe(Key(way.name, sender=key), until, at, _PROBE_LASTS)
+    return take_probe(Key(way.name, sender=key), until, at, PROBES[0])
 
 
 def while_probed(resting: Resting, at: datetime) -> Resting:

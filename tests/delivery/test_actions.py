@@ -422,6 +422,21 @@ def test_a_temporary_refusal_of_a_sender_is_probed():
     assert statuses() == ["sent"] * 4
 
 
+def test_a_probe_that_says_nothing_of_the_sender(monkeypatch):
+    """While probes of a held sender are greylisted, one goes in a quarter of an hour, not more."""
+    clock = Clock(monkeypatch)
+    said = [f"450 4.7.1 <from@example.com>: Sender address rejected: {NOT_OWNED}"]
+    greylisted = "450 4.2.0 Greylisted, please try again"
+    first = {"RCPT": lambda conversation, arg: said.pop() if said else greylisted}
+    with ScriptedServer(first) as server, real_queue(server):
+        for number in range(20):
+            send(f"{number}@example.com")
+        while clock.passed() < timedelta(hours=2):
+            clock.sweep_and_drain()
+    assert Route.objects.get().sender
+    assert Attempt.objects.count() <= 9
+
+
 def test_hold_of_a_delivery_alone():
     """What is about nothing else waits for a person, and holds nobody up."""
     bare = {"DATA": ["521 5.5.2 mx.example.com Error: bare <LF> received"]}
