@@ -240,7 +240,7 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
     )
     if failures:
         pacing.book_failure(way, failures[-1], at)
-    elif gate.probing:
+    elif gate.probing and _proves(whole, gate):
         pacing.book_success(way, at)
     for result in whole.results:
         if result.error is not None and result.action == "slow":
@@ -248,6 +248,14 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
         elif result.error is not None and _is_about_sender(result):
             key = pacing.key_of(result.phase, said.sender, said.from_header)
             pacing.hold_sender(way, key, result.error, at)
+
+
+def _proves(whole: Exchange, gate: pacing.Gate) -> bool:
+    """Say whether what was answered shows that what had closed the way is over."""
+    if any(result.outcome == "sent" for result in whole.results):
+        return True
+    troubled = any(result.action in ("next_host", "reconnect") for result in whole.results)
+    return not (gate.wants_success or troubled)
 
 
 def _is_about_way(result: Result) -> bool:

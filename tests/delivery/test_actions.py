@@ -16,6 +16,7 @@ from django_smtpx.config import get_mailer
 from django_smtpx.delivery import course
 from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Route, Suppression
+from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import Reply, ScriptedServer, deliver, real_queue
 from tests.delivery.passing import Clock
@@ -522,6 +523,25 @@ def test_now_mode_counts_and_raises():
         assert len(server.messages) == 2
         assert len(server.sessions) <= 2
     assert statuses() == ["failed", "failed", "sent", "sent"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_now_mode_opens_a_way_by_what_shows_that_it_is_sound():
+    """A refused recipient says nothing of a quota, and a host that is busy still is busy."""
+    said = {"RCPT": {"gone@*": "550 5.1.1 No such user", "busy@*": NO_STORAGE}}
+    with ScriptedServer(said) as server, real_queue(server, mode="now"):
+        way, at = Way(get_mailer("default")), ledger.now()
+        exceeded = SMTPError("no", phase="mail", category="quota_exhausted", action="hold")
+        pacing.book_failure(way, exceeded, at - timedelta(minutes=20))
+        with pytest.raises(SMTPError):
+            send("gone@example.com")
+        assert Route.objects.get().state == "held"
+        Route.objects.update(state="paused", category="server_busy")
+        with pytest.raises(SMTPError):
+            send("busy@example.com")
+        assert Route.objects.get().state == "paused"
+        send("a@example.com")
+        assert Route.objects.get().state == "open"
 
 
 @pytest.mark.django_db(transaction=True)
