@@ -1,16 +1,18 @@
 """One drain: claim, send, judge, decide, settle.
 
 1. A drain goes along a *way*: that of its mailer, or one after the other to the
-   domains that its mailer has mail straight for. It asks ``pacing`` whether the
-   way is open, and for a connection slot; without one it has claimed nothing.
+   domains that its mailer has mail straight for; each run along one is a
+   *course*. It asks ``pacing`` whether the way is open, and for a connection
+   slot; without one it has claimed nothing.
 2. It looks at what rests on the way, claims a batch of ready deliveries under a
    lease (one short transaction), sets aside those of suppressed addresses and
    of senders that are held, and gathers the others by message: recipients of
    one message share a transaction of the SMTP session (RFC 5321 section 3.3).
 3. For at most 20 messages at a time it marks the rows whose content may leave
-   next, reads their content, and hands the envelopes to a session. No database
-   transaction is open while bytes move.
-   Right before a content leaves, ``pacing`` counts it against the rate.
+   next, reads their content, and hands the envelopes to a session: a *chunk*.
+   Where a session begins with a login, one drain after the other logs in. No
+   database transaction is open while bytes move. Right before a content leaves,
+   ``pacing`` counts it against the rate.
 4. Each outcome is judged by ``smtp``; what it asks for beyond its recipient is
    minded (the way rests or slows down, a sender is held, another host is taken),
    and ``retry`` decides about the rest. The chunk's outcomes are settled
