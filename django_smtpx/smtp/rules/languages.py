@@ -23,6 +23,21 @@ UNKNOWN = (
     r"|неизвестн|nesushchestv|ne (naiden|najden|sushchestvuet)"
     r"|(用户|收件人|邮箱|帐号|账号|地址).{0,4}(不存在|无效)|存在しません|宛先不明|見つかりません"
 )
+# Behind the content: no address, and nothing that is invalid; it may be a header's.
+UNKNOWN_LATE = (
+    rf"\b{_MAILBOX}\b.{{0,40}}(inconnue?|inexistant|inexistente|inesistente|n'existe pas"
+    r"|introuvable|unbekannt|existiert nicht|nicht (gefunden|vorhanden)|no existe|desconocid"
+    r"|no encontrad|non (esiste|trovat)|sconosciut|n[aã]o (existe|encontrad)|desconhecid|onbekend"
+    r"|bestaat niet|niet gevonden|nie istnieje|nieznan|не (найден|существует|зарегистрирован))"
+    r"|(用户|收件人|邮箱|帐号|账号).{0,4}不存在|(ユーザー?|宛先|メールボックス).{0,4}(存在しません|不明|見つかりません)"
+)
+DISABLED_LATE = (
+    r"\b(bo[iî]te|destinataire|buz[oó]n|destinatario|casella|caixa|destinat[aá]rio|postfach"
+    r"|empf(ae|ä)nger|postbus|ontvanger|skrzynk\w|odbiorc\w|ящик|адресат|получател\w+)\b.{0,40}"
+    r"(d[eé]sactiv|inacti[fv]|inaktiv|inattiv|suspendu|suspendid|deshabilit|desactivad|disabilitat"
+    r"|disattivat|sospes|desativad|inativ|gesperrt|deaktiviert|inactief|uitgeschakeld|nieaktywn"
+    r"|заблокирован|отключ[её]н|неактив)|(邮箱|收件人).{0,4}(禁用|停用|冻结|锁定)"
+)
 DISABLED = (
     rf"\b{_MAILBOX}\b.{{0,40}}(d[eé]sactiv|suspendu|suspendid|bloqu[eé]|bloquead|inacti[fv]"
     r"|archiv[eé]|deshabilit|desactivad|disabilitat|disattivat|sospes|bloccat|desativad|gesperrt"
@@ -46,12 +61,17 @@ SENDER = (
     r"|отправител\w+)\b.{0,40}(abgelehnt|nicht (erlaubt|zul(ae|ä)ssig|berechtigt)|gesperrt|refus"
     r"|rejet|invalide|non autoris|interdit|no (permitid|autorizad|v[aá]lid)|rechazad|rifiutat"
     r"|non (valid|consentit|autorizzat)|rejeitad|recusad|n[aã]o (permitid|autorizad)"
-    r"|geweigerd|niet toegestaan|odrzucon|отклон|запрещ)"
+    r"|geweigerd|niet toegestaan|odrzucon|отклон|запрещ|ung(ue|ü)ltig|nicht g(ue|ü)ltig|inv[aá]lid"
+    r"|ongeldig|niet geldig|nieprawid|некоррект|недопустим)"
+    r"|发件人.{0,6}(无效|不正确|不存在|不合法|被拒)|(送信者|差出人).{0,12}(無効|不正|拒否)"
 )
 RELAY = (
     r"\b(relay\w*|relais)\b.{0,30}(refus|interdit|non autoris|nicht (erlaubt|gestattet"
     r"|zul(ae|ä)ssig)|verboten|verweigert|no (est[aá] )?permitid|denegad|non (consentit|permess"
     r"|autorizzat)|negad[ao]|n[aã]o permitid|niet toegestaan|geweigerd|niedozwolon|запрещ)"
+    r"|\b(relay(ing)?|relais)(?: \w+){0,3} (d[eé]sactiv|deaktiviert|deshabilitad|desactivad"
+    r"|disabilitat|disattivat|desativad|desabilitad|uitgeschakeld|wy[lł][aą]czon|отключ)"
+    r"|(中继|转发).{0,6}(拒绝|禁止|不允许)|(リレー|中継).{0,8}(拒否|禁止|許可されて)"
 )
 LOGIN = (
     r"\bauth?enti\w* (est )?(requise|erforderlich|notwendig|ben(oe|ö)tigt|requerida|necesaria"
@@ -71,7 +91,10 @@ GREYLISTED = r"list(e|a) gris|lista grigia|lista cinza|graue liste|серы[йх
 BLOCK_LIST = (
     r"\b(adresse IP|IP-Adresse|direcci[oó]n IP|indirizzo IP|endere[cç]o IP|IP-adres|адрес|IP)\b"
     r".{0,40}(bloqu|gesperrt|geblokkeerd|bloccat|zablokowan|заблокир)|list(a|e) (negra|nera|noire)"
-    r"|schwarze liste|sperrliste|zwarte lijst|czarn\w+ list|ч[её]рн\w+ спис|黑名单"
+    r"|\bIP\b(?![=:])(?:[^.;:]|\.\w){0,60}(filtr|gefiltert|gefilterd|refus|rejet[eé]|abgelehnt"
+    r"|abgewiesen|rechazad|rifiutat|rejeitad|recusad|geweigerd|odrzucon|отклон)"
+    r"|(?<![A-Za-z])IP.{0,20}(屏蔽|封禁|被拒|拒绝|拒否|ブロック)|schwarze liste|sperrliste"
+    r"|zwarte lijst|czarn\w+ list|ч[её]рн\w+ спис|黑名单"
 )
 SPAM = (
     r"unerw(ue|ü)nscht|ind[eé]sirable|indesiderat|no deseado|indesejad|ongewenst|niechcian|спам"
@@ -86,4 +109,9 @@ CONTENT = (
     r"|za[lł][aą]cznik|вложени).{0,40}(interdit|refus|non autoris|nicht (erlaubt|zul)|verboten"
     r"|blockiert|no permitid|prohibid|non (consentit|ammess)|bloccat|n[aã]o permitid|proibid"
     r"|niet toegestaan|niedozwol|запрещ)"
+)
+LINE = (
+    r"\b(ligne|zeile|l[ií]nea|riga|linha|regel|wiersz|linia|строк\w)\b.{0,20}\b((trop|zu|demasiado|muy"
+    r"|troppo|muito|te|zbyt|za) (long|lang|larg|lung|d[lł]ug)|слишком длинн)"
+    r"|(行|单行).{0,4}(过长|太长)|行が長すぎ"
 )

@@ -21,11 +21,16 @@ RATE = (
     r"|sending|request) (rate|frequency)|frequency limit|slow(er)? down|excessive (volume|rate"
     r"|number|connection)|(per|in the last|within|this|every|an?|\d+) (second|minute"
     r"|hour)s?\b.{0,30}(limit|exceed)|(limit|exceed|too many).{0,60}(per|in the last|within|this"
-    r"|every|an?) (second|minute|hour)|hourly (\w+ )?(limit|quota)|exceed\w* (the |its "
-    r"|your )?(hour|minute)\w* limit|messaging limits|too much (mail|traffic)(?! data)"
+    r"|every|an?) (second|minute|hour)|hourly (\w+ ){0,2}(limit|quota|allowance)|exceed\w* "
+    r"(the |its |your )?(hour|minute)\w* limit|messaging limits|too much (mail|traffic)(?! data)"
     r"|limit for (processing|sending)|too many (rcpts|recipients) from|please try again slower|"
 ) + languages.RATE
-QUOTA = (
+# What begins anew within the hour is a matter of pace: nobody has to do anything about it.
+_NOT_HOURLY = (
+    r"^(?!(?!.*\b(daily|weekly|monthly|per (day|month))\b)"
+    r".*\b(hourly|(per|every|this|last|within an) hour)\b)"
+)
+_QUOTA = (
     r"(daily|monthly|weekly|24[- ]hour|plan|account|sending|outgoing|outbound|submission"
     r"|sender)('s)? (\w+ ){0,3}(quota|limit|limits|allowance)\b.{0,40}(exceed|reach|exhaust|used)"
     r"|(exceed|reach|exhaust|used)\w*.{0,40}(daily|monthly|weekly|24[- ]hour|plan|sending|outgoing"
@@ -34,6 +39,7 @@ QUOTA = (
     r"|in the last) (24|day))|(messages|emails|mails|rcpts|recipients) (per|in) (day|24 ?h)"
     r"|relay quota|limit on the number of (allowed )?outgoing"
 )
+QUOTA = rf"{_NOT_HOURLY}.*({_QUOTA})"
 AUTHENTICATION = (
     r"\bSPF\b|Sender Policy Framework|\bDKIM\b|\bDMARC\b|\bDomainKeys\b|\bSender ID\b|\bPTR\b"
     r"|\brDNS\b|reverse[- ]?(DNS|lookup|hostname|name|host|map|record|resol)"
@@ -53,27 +59,35 @@ HELO_DNS = (
 )
 HELO = (
     r"\b(HELO|EHLO)\b.{0,80}(invalid|bogus|wrong|mismatch|not resolve|does(n't| not)|rejected"
-    r"|forged|required|must|not (allowed|accepted|permitted)|fully-qualified|domain address|denied"
-    r"|argument)|(invalid|bad|forged|fake|bogus|illegal|impersonat\w+)\W.{0,20}\b(HELO|EHLO)"
+    r"|forged|required|must|should (?!be (first|sent|issued))|(needs?|has) to be an? |not (allowed"
+    r"|accepted|permitted|valid|a valid)|incorrect|illegal|unqualified|fully[- ]qualified|FQDN"
+    r"|domain address|denied|argument)"
+    r"|(invalid|bad|forged|fake|bogus|illegal|incorrect|wrong|unqualified"
+    r"|impersonat\w+)\W.{0,20}\b(HELO|EHLO)"
 )
 URL = (
     r"(\bURLs?\b|\bURIs?\b|\blinks?\b|domain in (the )?(body|message|content)).{0,80}(listed"
     r"|black ?list|block ?list|spam|phish|malicious)|\bURIBL\b|\bSURBL\b|uribl\.com|surbl\.org"
     r"|spam URL|(black|block)[- ]?listed (URL|URI|link)"
 )
+# An address in the number of ways that servers write it, and that people blot it out.
+_IP = r"\b(?:(?:\d+|x+)(?:\.(?:\d+|x+)){3}|[\da-f]{1,4}(?::[\da-f]{0,4}){3,7})\.?[\])>]*"
 BLOCK_LIST = (
     r"spamhaus|spamcop|sorbs\.net|\bSORBS\b|barracudacentral|barracuda\w*/reputation|uceprotect"
     r"|abuseat|senderscore|invaluement|ivmSIP|hostkarma|junkemailfilter|cloudmark"
     r"|trendmicro.{0,40}RBL|spamrl\.com|cobion|mailspike|psbl\b|backscatterer|spameatingmonkey"
-    r"|truncate\.gbudb|\b(DNS|R)BLs?\b|\bRBL\b|\bDNSWL\b|blocked (using(?! spam)|by"
+    r"|truncate\.gbudb|\b(DNS|R)BL\w*|\w(DNS|R)BLs?\b|\bDNSWL\b|blocked (using(?! spam)|by"
     r"|at) [\w-]+(\.[\w-]+)+|reputation|(black|block|deny)[- ]?list(ed|ing)?\b.{0,80}(\bIP\b"
     r"|\d+\.\d+|host|server|address)|(\bIPs?\b(?![=:])|\[?\d+\.\d+\.\d+\.|x\.x\.x\.x|client|host"
     r"|server|network|sender).{0,80}(black|block|deny)[- ]?list|listed (at|in|on|by) \S+\.\S+"
-    r"|\bIP\b(?![=:])(?:[^.;:]|\.\w){0,60}(blocked|banned|rejected|refused|denied|not (allowed"
+    r"|\bIP\b(?![=:])(?:[^.;:]|\.\w){0,60}(blocked|banned|filtered|rejected|refused|denied"
+    r"|not (allowed"
     r"|accepted|permitted)|abus|bad)|(blocked|banned|rejected|bad|denied|suspicious|dynamic"
-    r"|abusive)\W.{0,30}\b(sending |sender )?IPs?\b|\[?\d+\.\d+\.\d+\.\d+\]? (is |has been "
-    r"|was )?(blocked|banned|rejected|refused|denied)|dynamic(ally)?[ -](assigned )?(IP|address"
-    r"|host)|\bIP\b.{0,40}is dynamic|open proxy|zombie|you are (a )?(sending )?spam|(currently|is"
+    r"|abusive)\W.{0,30}\b(sending |sender )?IPs?\b"
+    rf"|{_IP} (is |has been |was )?((currently|now|temporarily|permanently|being) )?"
+    r"(blocked|banned|filtered|firewalled|rejected|refused|denied)\b"
+    r"|dynamic(ally)?[ -](assigned )?(IP|address|host)|\bIP\b.{0,40}is dynamic|open proxy|zombie"
+    r"|you are (a )?(sending )?spam|(currently|is"
     r"|been) sending spam|(identified|listed) as (a )?(spammer|spam source)|too many spam"
     r"|too much spam from|spam ?complaints|user complaints|are not allowed to connect"
     r"|use the smtp server of your isp|looks? suspiciously like|\bblack[- ]?list(ed)?\b"
@@ -91,16 +105,21 @@ SENDER = (
     r"|permitted|accepted|valid))|sender (verify|verification) fail|invalid sender|(bad|unknown"
     r"|bogus|unroutable|unrouteable) (sender|return[- ]?path|mail from)"
     r"|domain of sender( address)?|sender('s)? (address |e-?mail )?domain|sender domain|(from"
-    r"|sender|envelope sender|return[- ]?path)( e-?mail)? (address|domain"
-    r"|header)\W.{0,80}(not (verified|allowed|owned|authorized|permitted|exist|match|found|valid"
-    r"|accept)|unverified|does(n't| not) (exist|match|belong|resolve)|invalid|unauthori[sz]ed"
-    r"|must (match|be))|not (allowed|authorized|authorised|permitted) to (send|use).{0,40}(from|as"
-    r"|sender|on behalf|address)|not owned by (the )?(auth )?user|mail from .{0,60}(not allowed"
+    r"|sender|envelope sender|return[- ]?path)( e-?mail| display)? (address|domain|header|field"
+    r"|identity|name(?! ?server))\W.{0,80}(not (verified|allowed|owned|authorized|permitted|exist"
+    r"|match|found|valid|accept)|unverified|does(n't| not) (exist|match|belong|resolve)|invalid"
+    r"|unauthori[sz]ed|must (match|be))|not (allowed|authorized|authorised|permitted) to (send"
+    r"|use).{0,40}(from|as|sender|on behalf|address)|not owned by (the )?(auth )?user"
+    r"|mail from .{0,60}(not allowed"
     r"|does not exist|domain must)|envelope sender|sender address .{0,60}(does not|not|invalid)"
     r"|(unverified|unauthori[sz]ed) sender|cannot send (mail |e-?mail )?(from|as) "
     r"|From: domain is invalid|SenderFilterConfig|spoofed (mail from|sender)|verify mail ?from "
     r"failed|e?-?mail is not in my|mail from is mismatched|domain is not verified|only send "
-    r"testing|not allowed in header|"
+    r"testing|not allowed in header|(domain|address|sender|e-?mail|identity)\b.{0,60}(not"
+    r"|n't) ((associated|registered|connected) with|(assigned|linked|belong|added|registered) to"
+    r"|(registered|configured|verified|set up|authori[sz]ed|enabled) (in|for|on|under)|owned by"
+    r"|part of) (your|this) (\w+ )?(account|sub-?account|user|workspace|plan|subscription"
+    r"|organi[sz]ation|project)|"
 ) + languages.SENDER
 LOGIN = (
     r"authenticat\w* (is )?(required|needed|first)|(must|need to|please"
@@ -120,7 +139,9 @@ RELAY = (
     r"|the) (mail )?(relay|gateway)|no relaying|\bopen relay|as a relay|don't handle mail for"
     r"|not (one of )?our (local )?domains?|not a local (domain|address)|non-?local (domain|e-?mail"
     r"|address|recipient)|relaying mail to|insecure mail relay|specified domain is not allowed"
-    r"|not local host|use (the )?submission\b|submission port|port 587\b|"
+    r"|\brelay(ing)?( (access|mail|service|is|has been|was|currently|now))* (disabled|not enabled"
+    r"|restricted|blocked(?! by)|turned off|switched off)\b|not local host|use (the )?submission\b"
+    r"|submission port|port 587\b|"
 ) + languages.RELAY
 UNKNOWN = (
     r"(user|mailbox|recipient|address|account|person|e-?mail|alias|name|rcpt|customer"
@@ -140,8 +161,6 @@ UNKNOWN = (
     r"|cannot be delivered to|(unable to find|not found|cannot deliver mail for) (the )?(<|\S+@"
     r"|(user|recipient|mailbox|account))|no mail-box|no mailbox\W*$|not deliverable|not a member "
     r"of domain|(recipient|user|address) (cannot|can not|can't) be verified|(does not|doesn't) "
-    r"have an account|not a member "
-    r"of domain|(recipient|user|address) (cannot|can not|can't) be verified|(does not|doesn't) "
     r"have an account|x@y\W{0,4}(is "
     r"|was )?(unknown|not (found|known)|does(n't| not) exist)|not listed in domino|no such id\b"
     r"|no (redirect|forward\w*|alias) entry|(address|recipient|user) unknown|"
@@ -151,7 +170,8 @@ DISABLED = (
     r"|\.\w){0,80}?\b(disabled|inactive|suspended|deactivated|locked|closed|terminated|expired"
     r"|frozen|not (yet )?activ(e|ated)(?! at)|discontinued|archived|blocked(?! (by|using|at|from"
     r"|for))|cancell?ed|on hold|not (currently )?accepting|no longer accept\w*|administratively)\b"
-    r"|(is|has been) (currently |temporarily )?(suspended|deactivated|disabled)"
+    r"|(is|was|has been) ((currently|temporarily|now|permanently|already|automatically) )?"
+    r"(suspended|deactivated|disabled)"
     r"|temporar(il)?y locked|archived recipient|recipient suspend|extended inactivity|\b(disabled"
     r"|inactive|suspended|deactivated|locked|frozen|expired|dormant) (mailbox|account|user"
     r"|recipient|e-?mail|address)|mail receiving disabled|receiving (is )?(disabled|suspended)"
@@ -159,6 +179,21 @@ DISABLED = (
     r"|should log in to enable|(user|mailbox|account|recipient)\b.{0,40}(can ?not"
     r"|unable to) receive (e-?mails?|mails?|messages)|"
 ) + languages.DISABLED
+# Behind the content an account may be the sender's, and a name that is unknown a header's.
+DISABLED_LATE = (
+    r"\b(mailbox|recipient|addressee)\b(?:[^.;]|\.\w){0,60}\b(disabled|inactive|suspended"
+    r"|deactivated|frozen|expired)\b|\b(disabled|inactive) (mailbox|recipient)"
+    r"|(?<!your )(?<!sender )\baccount( x@y)?\W*(is |has been )?(currently )?"
+    r"(inactive|dormant|no longer active)|(?<!your )\b(inactive|dormant) (e-?mail )?account|"
+) + languages.DISABLED_LATE
+UNKNOWN_LATE = (
+    r"\b(user|mailbox|recipient|addressee|account)\b(?:[^.;]|\.\w){0,60}\b(unknown"
+    r"|not (be )?found|not exist|does(n't| not) exist|no longer exists)|\b(unknown|no such"
+    r"|invalid) (local )?(user|mailbox|recipient|account)\b|(?<!from )(?<!sender )\be-?mail"
+    r"( address)?\W*(x@y\W*)?(is ?|was ?|do(es)? ?)?((not|n't) (exist|found)|no longer exists"
+    r"|unknown|non-?exist\w*)"
+    r"|no such e-?mail( address)?\b|"
+) + languages.UNKNOWN_LATE
 FULL = (
     r"over[- ]?quota|over (the |its |his |their |disk |storage )*quota|quota (is )?(full|exceed"
     r"|violat)\w*|exceed\w* .{0,40}(quota|storage|space)|(mail ?box|mail ?folder|inbox"
@@ -196,3 +231,16 @@ NO_REASON = (
     r"|misconfigured|mailer error|connection (was )?(refused|reset|timed out|dropped)|(message"
     r"|delivery) (time )?(expired|timed out)|unreachable|no route"
 )
+TRANSACTION_OPEN = (
+    r"transaction (is )?(already )?(in progress|open|active|started|under way)|nested MAIL"
+    r"|(sender|mail from|MAIL) (is |was )?already (been )?(specified|given|set|sent|issued"
+    r"|received)|already (have|has|got|had) (a |the )?sender|(duplicate|second) MAIL( FROM)?\b"
+)
+FILTER_FAILED = (
+    r"error in processing, id=|(unable to|failed to|failure to|could not|couldn't|cannot|can't"
+    r"|can not) (be )?(quarantine|scan|virus|(spam|virus)[- ]?(check|scan))"
+    r"|\b(virus|spam|content|malware)[- ](scan\w*|engine|daemon|service|filter\w*|checker)\b"
+    r"(?:[^.;]|\.\w){0,20}\b(failed to|failure|error|unavailable|not (available|responding)"
+    r"|timed? ?out|malfunction\w*|is down)\b|\b(virus|malware) scan\w* failed"
+)
+LINE = (r"\blines?\b.{0,30}(too long|length|longer|limit)|\blong lines?|") + languages.LINE

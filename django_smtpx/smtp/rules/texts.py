@@ -89,6 +89,8 @@ SENDER: tuple[Rule, ...] = (
           r"|parameter syntax", code="5", phases="mail rcpt", source="RFC 3461 section 4"),
     _text("sequence", "protocol_error reconnect", r"invalid command|unsupported option|command not",
           code="503", phases=MESSAGE, source="RFC 5321 section 4.1.4"),
+    _text("transaction-open", "protocol_error reconnect", phrases.TRANSACTION_OPEN, code="5",
+          phases="mail", source="RFC 5321 section 4.1.4"),
     _text("command", "protocol_error hold",
           r"^Syntax: |(unrecogni[sz]ed|unknown|invalid|illegal) command|command (is )?(not "
           r"|un)(recogni[sz]ed|implemented|known|allowed|supported)|protocol violation"
@@ -194,7 +196,8 @@ ACCOUNT: tuple[Rule, ...] = (
           phases=MESSAGE, source=f"{_POSTFIX}#smtpd_sender_restrictions"),
     *_by_server("own-account", "auth_failed hold", "policy fail",
                 r"\byour (\w+ )?account\b(?:[^.;]|\.\w){0,60}(disabled|suspended|blocked|locked"
-                r"|terminated|expired|not (yet )?activ)|account is under review|outgoing (e-?mail"
+                r"|terminated|expired|inactive|deactivated|frozen|not (yet )?activ)"
+                r"|account is under review|outgoing (e-?mail"
                 r"|mail) (is )?(disabled|suspended)", code="5"),
     *_by_server("account-suspended", "auth_failed hold", "policy fail",
                 r"\baccount (has been |is )?(temporarily )?(suspended|disabled|blocked|locked"
@@ -227,6 +230,9 @@ CONTENT: tuple[Rule, ...] = (
            r"|\bloop(s|ing)?\b|(too many|number of) .{0,3}received|too many received"
            r"|exceeded \d+ hops|delivered-to line", phases=MESSAGE,
            source="RFC 5321 section 6.3"),
+    # It is the filter that is not well, whatever it was looking for.
+    _text("filter-failed", "other_temporary retry", phrases.FILTER_FAILED, code="4",
+          phases="data eod", source="https://www.ijs.si/software/amavisd/"),
     *_both("spam", "spam fail", "spam retry",
            r"(?<!help_)spam(?![\w-]*(\.[\w-]+){2})|bulk[. ]advert|recurrent pattern"
            r"|blocked by our filter|our system has detected that this message is|\bunsolicited"
@@ -241,6 +247,8 @@ CONTENT: tuple[Rule, ...] = (
            source="RFC 5321 section 4.2.3"),
     *_both("virus", "content_rejected fail", "content_rejected retry",
            r"\bvir(us(es)?|al)\b|malware|\bphish|\btrojan|\binfected", phases=MESSAGE),
+    *_both("line", "content_rejected fail", "content_rejected retry", phrases.LINE,
+           phases="data eod", source="RFC 5321 section 4.5.3.1.6"),
     _text("size", "too_large fail",
           r"(message|mail|e-?mail|attachment|data|content|body)s?\b(?:[^.;]|\.\w){0,60}too (large"
           r"|big|long)|(message|mail|e-?mail|attachment|header)s?( file)? (size"
@@ -262,8 +270,7 @@ CONTENT: tuple[Rule, ...] = (
            r"|mandatory|required)|malformed|(RFC|RFC-|RFC )[25][38]22\b|not RFC|RFC compliant"
            r"|missing (a )?(valid )?\W?(from|date|message-id|subject|to)\b|(duplicate|multiple"
            r"|invalid|improper|bad) (\w+ )?header|8-?bit (data|characters?)"
-           r"|\blines?\b.{0,30}(too long|length|longer|limit)|long lines?|invalid character|MIME"
-           r"|\bmacros?\b|binary content|base64|charset|character set"
+           r"|invalid character|MIME|\bmacros?\b|binary content|base64|charset|character set"
            r"|containing .{0,30}attachments?|(rejected|denied|restricted|unacceptable"
            r"|maximum).{0,40}attachment|attachment (filter|count)|HTML tag|missing final"
            r"|user name is missing|illegal address|Reject, id=\S+ - BANNED|required standards"
@@ -299,12 +306,8 @@ RECIPIENTS: tuple[Rule, ...] = (
           phases="rcpt", source="RFC 3463 section 3.3"),
     *_both("mailbox-disabled", "mailbox_disabled suppress", "mailbox_disabled retry",
            phrases.DISABLED, phases="rcpt", source="RFC 3463 section 3.3"),
-    # Behind the content an account may be the sender's, and a name that is unknown a header's.
     *_both("mailbox-disabled-late", "mailbox_disabled suppress", "mailbox_disabled retry",
-           r"\b(mailbox|recipient|addressee)\b(?:[^.;]|\.\w){0,60}\b(disabled|inactive|suspended"
-           r"|deactivated|frozen|expired)\b|\b(disabled|inactive) (mailbox|recipient)",
-           phases="data eod",
-           source="RFC 3463 section 3.3"),
+           phrases.DISABLED_LATE, phases="data eod", source="RFC 3463 section 3.3"),
     _text("unroutable", "mailbox_unknown fail", r"^unroute?able address", code="5",
           phases=RECIPIENT, source=f"{_EXIM}ch-access_control_lists.html"),
     _text("address-501", "address_invalid fail", r"(bad|invalid|illegal|malformed) .{0,20}address",
@@ -327,9 +330,7 @@ RECIPIENTS: tuple[Rule, ...] = (
     *_both("mailbox-unknown", "mailbox_unknown suppress", "mailbox_unknown retry",
            phrases.UNKNOWN, phases="rcpt", source=f"{_POSTFIX}#reject_unlisted_recipient"),
     *_both("mailbox-unknown-late", "mailbox_unknown suppress", "mailbox_unknown retry",
-           r"\b(user|mailbox|recipient|addressee|account)\b(?:[^.;]|\.\w){0,60}\b(unknown"
-           r"|not (be )?found|not exist|does(n't| not) exist|no longer exists)|\b(unknown|no such"
-           r"|invalid) (local )?(user|mailbox|recipient|account)\b", phases="data eod",
+           phrases.UNKNOWN_LATE, phases="data eod",
            source=f"{_POSTFIX}#reject_unlisted_recipient"),
 )  # fmt: skip
 
