@@ -90,7 +90,8 @@ class RouteAdmin(ReadOnlyAdmin[Route]):
     @admin.display(description=_("slowed down to"), ordering="slow_limit")
     def pace(self, route: Route) -> str:
         """Say how slowly it goes; nothing where it goes as fast as it can."""
-        return words.pace(route.slow_limit)
+        slowdown = pacing.slowdown_of(route)
+        return words.pace(None if slowdown is None else slowdown.limit_at(timezone.now().timestamp()))
 
     @admin.display(description=_("connections it is worth"))
     def connections(self, route: Route) -> str:

@@ -54,12 +54,14 @@ def untried(delivery: Delivery) -> str:
 def _idle(due: datetime | None, *, parked: bool, now: datetime) -> str:
     if due is None:
         return (
-            _("parked with its mailer until it is resumed") if parked else _("waits for a person")
+            _("rests until its mailer, domain or sender is resumed")
+            if parked
+            else _("waits for a person")
         )
     if due <= now:
         return _("due now")
     if parked:
-        return _("parked with its mailer until %(time)s") % {"time": moment(due)}
+        return _("rests with its mailer, domain or sender until %(time)s") % {"time": moment(due)}
     return soon(due, now)
 
 

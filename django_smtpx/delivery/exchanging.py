@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from django.db import connections, transaction
 
 from django_smtpx import ledger, pacing
-from django_smtpx.delivery.jobs import HOLDING, MAX_RECIPIENTS
-from django_smtpx.delivery.sessions import limits_of, open_session
+from django_smtpx.delivery.jobs import MAX_RECIPIENTS
+from django_smtpx.delivery.sessions import Opening, limits_of, open_session
 from django_smtpx.mailer import Way
 from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
@@ -190,6 +190,31 @@ def _counted(way: Way, at: datetime) -> Iterator[None]:
             pacing.rest_slot(slot, ledger.now(), way.mailer.idle_timeout)
 
 
+@contextmanager
+def _turn(way: Way) -> Iterator[bool]:
+    """Wait for the turn to log in, and say whether the way is still open then.
+
+    It is not waited for longer than a moment: nobody's mail fails for the slow login of another.
+    Inside the caller's transaction nothing may be written yet.
+    """
+    if not way.name or in_transaction() or not pacing.logs_in(way):
+        yield True
+        return
+    mine = pacing.await_login(way, ledger.reading().now)
+    try:
+        yield mine is None or pacing.gate(way, ledger.now()).is_open
+    finally:
+        if mine is not None:
+            pacing.end_login(way, mine)
+
+
+def _book_refusal(way: Way, opening: Opening) -> None:
+    """Book a refused login while the turn is still ours: who is next reads it, and does not try."""
+    refused = opening.session is None and opening.failures[-1].category in pacing.CREDENTIAL
+    if refused and way.name and not in_transaction():
+        pacing.book_failure(way, opening.failures[-1], ledger.now())
+
+
 def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchange:
     """Send one envelope, to the first of its recipients where the server takes only so many.
 
@@ -202,7 +227,12 @@ def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchang
     except SMTPError as error:
         return Exchange(failures=(error,))
     while True:
-        opening = open_session(mailer, hosts, watch, tls_optional=lambda: envelope.tls_optional)
+        with _turn(way) as may_log_in:
+            if not may_log_in:
+                gate = pacing.gate(way, ledger.now())
+                return Exchange(failures=(*failures, pacing.closed_error(way, gate)))
+            opening = open_session(mailer, hosts, watch, tls_optional=lambda: envelope.tls_optional)
+            _book_refusal(way, opening)
         failures += opening.failures
         session = opening.session
         if session is None:
@@ -259,7 +289,7 @@ def _proves(whole: Exchange, gate: pacing.Gate) -> bool:
 
 
 def _is_about_way(result: Result) -> bool:
-    return result.action == "pause" or (result.action == "hold" and result.category in HOLDING)
+    return result.action == "pause" or (result.action == "hold" and result.category in pacing.HOLDS)
 
 
 def _is_about_sender(result: Result) -> bool:

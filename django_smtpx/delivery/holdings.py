@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from django_smtpx.ledger import Lease
     from django_smtpx.mailer import Way
     from django_smtpx.smtp.options import Options
-
-LOGIN_PAUSE = 0.1
-"""Seconds between two looks whether somebody else's login is over."""
 
 CROWDED = 10.0
 """Seconds that a slot stays taken after its connection was one too many."""
@@ -75,11 +71,7 @@ class Holdings:
         """Wait until nobody else logs in; False where that takes them too long."""
         if not pacing.logs_in(self._way):
             return True
-        give_up = lease.clock() + pacing.PATIENCE
-        self._login = pacing.take_login(self._way, lease.now())
-        while self._login is None and lease.clock() < give_up:
-            time.sleep(LOGIN_PAUSE)
-            self._login = pacing.take_login(self._way, lease.now())
+        self._login = pacing.await_login(self._way, lease.now)
         return self._login is not None
 
     def end_login(self) -> None:

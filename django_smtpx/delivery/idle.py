@@ -71,6 +71,7 @@ def upkeep() -> None:
     ledger.expire(at)
     pacing.reopen_changed(mailers(), at)
     pacing.end_pauses(at)
+    pacing.end_slowdowns(at)
     ledger.promote(at)
     ledger.notice_delays(at)
 

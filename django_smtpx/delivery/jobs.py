@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Notify
     from django_smtpx.smtp.session import Session
 
-HOLDING = frozenset({"auth_failed", "auth_required", "quota_exhausted"})
-"""What holds a mailer, wherever it is said."""
 
 MAX_RECIPIENTS = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
@@ -174,11 +172,6 @@ def book(
             )
         )
     return bookings
-
-
-def holds_mailer(result: Result) -> bool:
-    """Say whether an answer is about the mailer's account rather than about this mail."""
-    return result.action == "hold" and result.category in HOLDING
 
 
 def book_failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
-from django_smtpx.delivery.jobs import HOLDING, Rest
+from django_smtpx.delivery.jobs import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,7 +153,7 @@ class Minder:
         return pacing.book_failure(self._way, error, now)
 
     def _hold(self, result: Result, error: SMTPError, job: Job, now: datetime) -> Rest | None:
-        if result.category in HOLDING:
+        if result.category in pacing.HOLDS:
             return Rest(self._rest(error, now), park=True)
         if result.category != "sender_rejected":
             return None

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from django_smtpx import pacing
 from django_smtpx.pace import caps_for
 from django_smtpx.smtp import SMTPError, TLSError
 from django_smtpx.smtp.options import relaxed
@@ -52,7 +53,7 @@ def open_session(
             failures.append(error)
             if isinstance(error, TLSError) and tls_optional():
                 ways.extendleft(reversed(relaxed(options)))
-            if error.category in ("auth_failed", "auth_required"):
+            if error.category in pacing.CREDENTIAL:
                 # The same credential would be refused by the next host as well,
                 # and count against the account once more.
                 break

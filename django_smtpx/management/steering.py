@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from django.core.management.base import CommandParser
+    from django.db.models import QuerySet
 
 MOST_ROWS = 40
 """Lines of the table of a dry run; what has most deliveries comes first."""
 
 _NO_FILTER = (
     "Say which deliveries are meant: --id, --mailer, --domain, --recipient, --category or "
-    "--status. To see what waits, run smtpx_queue; to see what would be done, add --dry-run."
+    "--status. To see what would be done, add --dry-run."
 )
 
 
@@ -212,18 +213,41 @@ def _obstacles(step: Step, steered: Steered) -> Iterable[str]:
             yield _("Mailer %(mailer)s is not configured, or wrongly: its mail waits.") % {
                 "mailer": repr(name)
             }
-    for route in _resting(steered.mailers):
-        values = {"mailer": route.mailer, "reason": route.pause_reason or _("no reason given")}
-        yield (
-            _("Mailer %(mailer)s rests (%(reason)s): smtpx_resume %(mailer)s lets its mail go.")
-            % values
-        )
+    for route in _resting(steered.mailers).filter(domain="", sender=""):
+        yield _obstacle(route)
 
 
-def _resting(names: Collection[str]) -> Iterable[Route]:
-    routes = Route.objects.using(ledger.database()).filter(mailer__in=names)
-    own = routes.filter(host="", domain="", sender="")
-    return own.exclude(state=Route.State.OPEN).order_by("mailer")
+def obstacles(names: Collection[str]) -> Iterable[str]:
+    """Say what keeps mail of these mailers from going, and what would let it go."""
+    return map(_obstacle, _resting(names))
+
+
+def _obstacle(route: Route) -> str:
+    scope, arguments = route.mailer, route.mailer
+    if route.domain:
+        scope, arguments = f"{scope} ({route.domain})", f"{arguments} --domain {route.domain}"
+    elif route.sender:
+        address = route.sender.removeprefix("MAIL FROM ").removeprefix("From ")
+        scope = f"{scope} ({route.sender})"
+        arguments = f"{arguments} --sender '{address.strip('<>')}'"
+    until = (
+        _(" until %(time)s UTC") % {"time": f"{route.paused_until:%Y-%m-%d %H:%M:%S}"}
+        if route.paused_until
+        else ""
+    )
+    values = {
+        "scope": scope,
+        "until": until,
+        "reason": route.pause_reason or _("no reason given"),
+        "arguments": arguments,
+    }
+    text = _("Mailer %(scope)s rests%(until)s (%(reason)s): smtpx_resume %(arguments)s lets it go.")
+    return text % values
+
+
+def _resting(names: Collection[str]) -> QuerySet[Route]:
+    routes = Route.objects.using(ledger.database()).filter(mailer__in=names, host="")
+    return routes.exclude(state=Route.State.OPEN).order_by("mailer", "domain", "sender")
 
 
 def wake(names: Iterable[str]) -> None:

@@ -36,9 +36,10 @@ from django_smtpx.pacing.holds import (
     while_probed,
 )
 from django_smtpx.pacing.hosts import Hosts, book_host_failure, book_host_success, hosts_to_try
-from django_smtpx.pacing.logins import end_login, keep_login, logs_in, take_login
+from django_smtpx.pacing.logins import await_login, end_login, keep_login, logs_in, take_login
 from django_smtpx.pacing.manual import end_pauses, pause, resume
 from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
+from django_smtpx.pacing.routes import CREDENTIAL, HOLDS
 from django_smtpx.pacing.slots import (
     SLOT_LEASE,
     HeldSlot,
@@ -50,10 +51,12 @@ from django_smtpx.pacing.slots import (
     take_slot,
     used_slots,
 )
-from django_smtpx.pacing.slow import book_slow
+from django_smtpx.pacing.slow import book_slow, end_slowdowns, slowdown_of
 from django_smtpx.pacing.worth import book_connection, connections, has_free_slot
 
 __all__ = [
+    "CREDENTIAL",
+    "HOLDS",
     "PATIENCE",
     "SLOT_LEASE",
     "Gate",
@@ -63,6 +66,7 @@ __all__ = [
     "Meter",
     "Resting",
     "Survey",
+    "await_login",
     "book_connection",
     "book_failure",
     "book_host_failure",
@@ -76,6 +80,7 @@ __all__ = [
     "credential_mac",
     "end_login",
     "end_pauses",
+    "end_slowdowns",
     "envelope_key",
     "forget_refused",
     "forget_resting",
@@ -100,6 +105,7 @@ __all__ = [
     "resume",
     "resume_senders",
     "resume_senders_of",
+    "slowdown_of",
     "survey",
     "take_login",
     "take_sender_probe",

@@ -91,7 +91,7 @@ def closed_error(way: Way, closed: Gate) -> SMTPError:
         f"Mailer {Key(way.name, domain=closed.domain)} rests {until}: "
         f"{reason or 'no reason given'}",
         phase="connect",
-        category=(route.category if route is not None else "") or Category.SERVER_BUSY.value,
+        category=(route.category if route is not None else "") or Category.OTHER_TEMPORARY.value,
     )
 
 

@@ -6,18 +6,24 @@ with the same password at once, and an account is locked by fewer.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
+from django_smtpx.pacing.meter import PATIENCE
 from django_smtpx.pacing.routes import Key, all_routes, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from django_smtpx.mailer import Way
+
+LOGIN_PAUSE = 0.1
+"""Seconds between two looks whether somebody else's login is over."""
 
 LOGIN_LEASE = timedelta(seconds=20)
 """How long a login that nobody keeps is waited for: its process may be gone."""
@@ -37,6 +43,19 @@ def take_login(way: Way, at: datetime) -> datetime | None:
         return mine
     _, new = all_routes().get_or_create(**asdict(key))
     return take_login(way, at) if new else None
+
+
+def await_login(way: Way, now: Callable[[], datetime]) -> datetime | None:
+    """Take the turn to log in as soon as it is free; None where others take too long.
+
+    ``now`` returns the database's time.
+    """
+    give_up = now() + timedelta(seconds=PATIENCE)
+    mine = take_login(way, now())
+    while mine is None and now() < give_up:
+        time.sleep(LOGIN_PAUSE)
+        mine = take_login(way, now())
+    return mine
 
 
 def keep_login(way: Way, mine: datetime, at: datetime) -> datetime:

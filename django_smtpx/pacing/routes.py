@@ -138,10 +138,30 @@ def _close(
     )
     if not closed:
         return False
-    level = logging.ERROR if state == State.HELD else logging.WARNING
-    rests = f"rests until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "waits for a person"
-    logger.log(level, "Mailer %s %s: %s", key, rests, reason)
+    if state == State.HELD:
+        logger.error(
+            "Mailer %s is held, and its mail waits: %s. %s",
+            key,
+            reason,
+            _way_out(key, error, until),
+        )
+    else:
+        logger.warning("Mailer %s rests until %s: %s", key, _utc(until), reason)
     return True
+
+
+def _way_out(key: Key, error: SMTPError, until: datetime | None) -> str:
+    """Say what ends a hold."""
+    probed = f"It is probed at {_utc(until)}" if until else "It waits for a person"
+    if error.category in CREDENTIAL:
+        return f"{probed}; a changed password is tried at once."
+    if key.sender:
+        return f"{probed}; smtpx_retry or smtpx_resume lets it go."
+    return f"{probed}; smtpx_resume lets it go."
+
+
+def _utc(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "somebody resumes it"
 
 
 def _rests_until(key: Key, at: datetime) -> datetime | None:

@@ -24,6 +24,23 @@ def slowdown_of(route: Route | None) -> Slowdown | None:
     return Slowdown(route.slow_limit, route.slow_step or 0.0, route.slow_since.timestamp())
 
 
+def end_slowdowns(at: datetime) -> int:
+    """Forget slowdowns that are over, and count them."""
+    slowed = all_routes().filter(slow_limit__isnull=False)
+    over = [
+        route
+        for route in slowed
+        for slowdown in (slowdown_of(route),)
+        if slowdown is None or slowdown.limit_at(at.timestamp()) is None
+    ]
+    return sum(
+        all_routes()
+        .filter(pk=route.pk, slow_since=route.slow_since)
+        .update(slow_limit=None, slow_step=None, slow_since=None)
+        for route in over
+    )
+
+
 def book_slow(way: Way, error: SMTPError, observed: float, at: datetime) -> Slowdown:
     """Halve the rate of ``way``, ``observed`` in contents a second until now, and return it.
 

@@ -49,7 +49,7 @@ def test_list_says_when_it_goes_on(viewer):
     rows.delivery(status="deferred", lane=lane, next_attempt_at=later, parked_at=rows.NOW)
     rows.delivery(status="unknown", lane=lane, next_attempt_at=None)
     page = viewer.get(reverse(LIST)).content.decode()
-    assert "parked with its mailer until" in page
+    assert "rests with its mailer, domain or sender until" in page
     assert "waits for a person" in page
 
 

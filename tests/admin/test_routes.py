@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -64,12 +65,14 @@ def test_a_sender_that_is_held_is_named(viewer):
     assert "MAIL FROM &lt;shop@site.example&gt;" in response.content.decode()
 
 
-def test_a_route_that_is_slowed_down_says_how_far(viewer):
-    """How slowly a destination goes, since when, and how many connections it is worth."""
+def test_a_route_that_is_slowed_down_says_how_far(viewer, monkeypatch):
+    """How slowly a destination goes now, since when, and how many connections it is worth."""
+    monkeypatch.setattr(timezone, "now", lambda: rows.NOW)
     slow = rows.route(
         domain="example.com",
         state="open",
         slow_limit=0.5,
+        slow_step=0.1,
         slow_since=rows.NOW,
         concurrency=3.14159,
     )
@@ -83,6 +86,10 @@ def test_a_route_that_is_slowed_down_says_how_far(viewer):
     page = viewer.get(url).content.decode()
     for text in ("30.0 messages a minute", "March 4, 2026, noon", "3.1"):
         assert text in page
+    monkeypatch.setattr(timezone, "now", lambda: rows.NOW + timedelta(minutes=2))
+    assert "42.0 messages a minute" in viewer.get(url).content.decode()
+    monkeypatch.setattr(timezone, "now", lambda: rows.NOW + timedelta(hours=1))
+    assert "messages a minute" not in viewer.get(url).content.decode()
 
 
 def test_refused_credentials_say_when_they_are_tried_again(viewer):

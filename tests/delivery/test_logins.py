@@ -9,12 +9,13 @@ from django.db import connections
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
-from django_smtpx.delivery import holdings
+from django_smtpx.delivery import deliver_now
 from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Route
+from django_smtpx.pacing import logins as logins_module
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import Delay, Reply, ScriptedServer, real_queue
-from tests.factories import stored
+from tests.factories import composed, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,12 +31,17 @@ def _fresh_process():
 
 def drain_at_once(count):
     """Let so many workers begin at one moment."""
+    at_once(count, lambda: delivery.drain(get_mailer("default")))
+
+
+def at_once(count, do):
+    """Let so many threads do something at one moment."""
     start = threading.Barrier(count)
 
     def work():
         start.wait(10)
         try:
-            delivery.drain(get_mailer("default"))
+            do()
         finally:
             connections.close_all()
 
@@ -77,8 +83,8 @@ def test_all_of_them_log_in_where_it_works():
 
 def test_a_login_that_takes_too_long_is_not_waited_for(monkeypatch):
     """A drain gives its mail back untouched, and the sweep finds it again."""
-    monkeypatch.setattr(pacing, "PATIENCE", 0.05)
-    monkeypatch.setattr(holdings, "LOGIN_PAUSE", 0.01)
+    monkeypatch.setattr(logins_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(logins_module, "LOGIN_PAUSE", 0.01)
     with ScriptedServer() as server, real_queue(server, **LOGIN):
         stored()
         way = Way(get_mailer("default"))
@@ -88,3 +94,17 @@ def test_a_login_that_takes_too_long_is_not_waited_for(monkeypatch):
         assert Delivery.objects.get().lane == Delivery.Lane.READY
         pacing.end_login(way, other)
         assert delivery.drain(get_mailer("default")) == 1
+
+
+def test_one_login_in_now_mode():
+    """Callers that send at once wait for each other's login, too, and are told what it was told."""
+    slow = {"AUTH": Delay(0.3, Reply("535 5.7.8 not authorized"))}
+    errors = []
+    options = {**LOGIN, "mode": "now"}
+    with ScriptedServer(slow, users={"u": "right"}) as server, real_queue(server, **options):
+        mailer = get_mailer("default")
+        at_once(6, lambda: errors.append(deliver_now(mailer, composed())[1]))
+        assert logins(server) == 1
+    assert len(errors) == 6
+    assert all(error is not None for error in errors)
+    assert Attempt.objects.count() == 6

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from django_smtpx import delivery, pacing, signals
 from django_smtpx.config import get_mailer
-from django_smtpx.models import Delivery
+from django_smtpx.models import Delivery, Route
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, real_queue
 from tests.factories import statuses
@@ -80,6 +80,30 @@ def test_delivers_and_prints_the_outcomes():
         ["Still waiting: 1, of which due: 0"],
     ]
     assert err == "4 of 4\n"
+
+
+@pytest.mark.django_db
+def test_says_what_keeps_mail_from_going():
+    """Mail that rests is not passed over in silence: why it does, and what lets it go."""
+    with real_queue(host="127.0.0.1", port=1):
+        queue("a@example.com")
+        Route.objects.create(mailer="default", state="held", pause_reason="auth 535 No")
+        Route.objects.create(mailer="default", domain="b.example", state="held")
+        Route.objects.create(mailer="default", sender="MAIL FROM <c@example.com>", state="held")
+        out, _ = run()
+    assert out.splitlines() == [
+        "Nothing was delivered.",
+        "Still waiting: 1, of which due: 0",
+        "Mailer default rests (auth 535 No): smtpx_resume default lets it go.",
+        (
+            "Mailer default (MAIL FROM <c@example.com>) rests (no reason given): "
+            "smtpx_resume default --sender 'c@example.com' lets it go."
+        ),
+        (
+            "Mailer default (b.example) rests (no reason given): "
+            "smtpx_resume default --domain b.example lets it go."
+        ),
+    ]
 
 
 @pytest.mark.django_db

@@ -228,7 +228,7 @@ def test_says_why_the_mail_will_not_go_yet(hints):
     assert run("--status", "failed") == [
         "Due now: 2.",
         "Mailer 'gone' is not configured, or wrongly: its mail waits.",
-        "Mailer default rests (auth 535 No): smtpx_resume default lets its mail go.",
+        "Mailer default rests (auth 535 No): smtpx_resume default lets it go.",
     ]
 
 

@@ -72,6 +72,16 @@ def test_slow_halves_once_in_half_a_minute():
     assert seen == slow.slowdown_of(Route.objects.get())
 
 
+def test_a_slowdown_that_is_over_is_forgotten():
+    """The sweep clears it away; one that goes on stays."""
+    at = timezone.now()
+    pacing.book_slow(HOST, SLOW, 10.0, at)
+    assert pacing.end_slowdowns(at + timedelta(minutes=5)) == 0
+    assert pacing.end_slowdowns(at + timedelta(minutes=16)) == 1
+    assert Route.objects.get().slow_limit is None
+    assert pacing.survey(HOST, at).slowdown is None
+
+
 def test_who_was_faster_has_said_it(monkeypatch):
     """A slowdown that another worker wrote in between stands."""
     at = timezone.now()

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django_smtpx import delivery, ledger
 from django_smtpx.config import get_mailer, mailer_errors, mailers
 from django_smtpx.management.progress import Progress
+from django_smtpx.management.steering import obstacles
 from django_smtpx.management.tally import Tally
 from django_smtpx.models import Attempt, Delivery
 
@@ -90,6 +91,8 @@ class Command(BaseCommand):
         if waiting:
             values = {"count": number_format(waiting), "due": number_format(_due(names))}
             self.stdout.write(_("Still waiting: %(count)s, of which due: %(due)s") % values)
+            for line in obstacles(names):
+                self.stdout.write(self.style.NOTICE(line))
 
     def _table(self, rows: Sequence[tuple[str, str, int]]) -> None:
         cells = [(_("Outcome"), _("Category"), _("Deliveries"))]
