@@ -91,7 +91,8 @@ class RouteAdmin(ReadOnlyAdmin[Route]):
     def pace(self, route: Route) -> str:
         """Say how slowly it goes; nothing where it goes as fast as it can."""
         slowdown = pacing.slowdown_of(route)
-        return words.pace(None if slowdown is None else slowdown.limit_at(timezone.now().timestamp()))
+        now = timezone.now().timestamp()
+        return words.pace(slowdown.limit_at(now) if slowdown is not None else None)
 
     @admin.display(description=_("connections it is worth"))
     def connections(self, route: Route) -> str:
