@@ -119,10 +119,13 @@ def reclaim(at: datetime) -> int:
     using = database()
     lost = Delivery.objects.using(using).filter(status=Status.SENDING, lease_expires_at__lte=at)
     count = 0
+    # The recipients of a message that were lost together come back together.
+    chances: dict[int, float] = {}
     for row, token in list(_claimed_rows(lost)):
         still = lost.filter(pk=row.pk, lease_token=token)
+        rand = chances.setdefault(row.message, random.random())  # noqa: S311 (spreads retries)
         try:
-            count += atomically(partial(_take_back, row, still, at, using), using)
+            count += atomically(partial(_take_back, row, still, at, using, rand=rand), using)
         except IntegrityError:
             # Nothing that is wrong with one row keeps the others from coming back.
             logger.exception("Delivery %s of mailer %r cannot be taken back.", row.pk, row.mailer)
@@ -229,12 +232,14 @@ def _claimed_rows(lost: QuerySet[Delivery]) -> Iterator[tuple[Row, UUID]]:
         yield Row(*values), token
 
 
-def _take_back(row: Row, still: QuerySet[Delivery], at: datetime, using: str) -> int:
+def _take_back(
+    row: Row, still: QuerySet[Delivery], at: datetime, using: str, *, rand: float
+) -> int:
     lost = row.leases_lost + 1
     if row.marked:
-        return _book_lost(row, still, _unknown(row, lost), at, using)
+        return _book_lost(row, still, _unknown(row, lost), at, using, rand=rand)
     if row.mode == Message.Mode.NOW or lost >= MAX_LEASES_LOST:
-        return _book_lost(row, still, _poisoned(lost), at, using)
+        return _book_lost(row, still, _poisoned(lost), at, using, rand=rand)
     return still.update(
         status=Status.DEFERRED if row.attempts else Status.QUEUED,
         lane=Lane.ALONE if lost >= MAX_LEASES_LOST - 1 else Lane.READY,
@@ -244,10 +249,16 @@ def _take_back(row: Row, still: QuerySet[Delivery], at: datetime, using: str) ->
 
 
 def _book_lost(
-    row: Row, still: QuerySet[Delivery], result: Result, at: datetime, using: str
+    row: Row,
+    still: QuerySet[Delivery],
+    result: Result,
+    at: datetime,
+    using: str,
+    *,
+    rand: float,
 ) -> int:
     lost = row.leases_lost + 1
-    decision = _decide(row, result, lost, at)
+    decision = _decide(row, result, lost, at, rand)
     quiet = {} if decision.status == Status.DEFERRED else {"delay_notice_at": None}
     count = still.update(
         status=decision.status,
@@ -294,7 +305,7 @@ def _tell(key: int, attempt: Attempt, using: str) -> None:
         signals.tell_outcome(delivery, attempt)
 
 
-def _decide(row: Row, result: Result, lost: int, at: datetime) -> Decision:
+def _decide(row: Row, result: Result, lost: int, at: datetime, rand: float) -> Decision:
     mailer = mailers().get(row.mailer)
     # Three lost leases end as three unknown outcomes do: a person decides.
     given_up = row.mode == Message.Mode.NOW or lost >= MAX_LEASES_LOST
@@ -306,8 +317,7 @@ def _decide(row: Row, result: Result, lost: int, at: datetime) -> Decision:
         mailer.retry,
         on_unknown=mailer.on_unknown,
         now=at,
-        # The recipients of a message that were lost together come back together.
-        rand=random.Random(f"{row.message} {row.step}").random(),  # noqa: S311 (spreads retries)
+        rand=rand,
     )
 
 

@@ -195,6 +195,16 @@ def test_a_poison_message_is_claimed_alone_and_then_given_up():
     assert Attempt.objects.get().outcome == "failed"
 
 
+def test_what_was_lost_together_comes_back_together():
+    """The recipients of one message are due at one moment, as one transaction and not as many."""
+    stored(*(f"{number}@example.com" for number in range(5)))
+    lease, rows = claimed()
+    ledger.mark(lease, rows)
+    Delivery.objects.update(lease_expires_at=lease.now() - HOUR)
+    assert ledger.reclaim(lease.now()) == 5
+    assert Delivery.objects.values("next_attempt_at").distinct().count() == 1
+
+
 def test_a_poison_message_that_was_marked_is_unknown():
     """If its content may have left, it is never said to have failed."""
     stored().deliveries.update(leases_lost=2, lane=Delivery.Lane.ALONE)
