@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 MESSAGES = 150
+LOOK_FOR = 2.0
+"""Seconds, less than the lease, in which the process is found that has sent the poison."""
 POISON = "to-70-0@example.net"
 
 
 def owner(port: int, processes: list[int]) -> int | None:
-    """Return which of ``processes`` has the TCP socket with that local port, by proc(5)."""
+    """Return which of ``processes`` has a TCP socket with that local port, by proc(5).
+
+    Several sockets may have it, with different peers, and those that are over have no inode.
+    """
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    inode = next((row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port), None)
+    inodes = {row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port}
+    sockets = {f"socket:[{inode}]" for inode in inodes - {"0"}}
     for process in processes:
         with suppress(FileNotFoundError):
             for descriptor in Path(f"/proc/{process}/fd").iterdir():
                 with suppress(FileNotFoundError):
-                    if str(descriptor.readlink()) == f"socket:[{inode}]":
+                    if str(descriptor.readlink()) in sockets:
                         return process
     return None
 
@@ -47,9 +54,14 @@ class Killer:
 
     def __call__(self, conversation: Conversation, arg: str) -> None:
         """Be the server's answer to the content of the poison."""
-        children = [pid for worker in self.workers for pid in worker.children()]
-        process = owner(conversation.peer[1], children)
-        assert process is not None
+        process, give_up = None, time.monotonic() + LOOK_FOR
+        while process is None:
+            # While children come and go the kernel may leave some out (proc_tid_children(5)).
+            assert time.monotonic() < give_up, (
+                f"Nobody has the socket with port {conversation.peer[1]}."
+            )
+            children = [pid for worker in self.workers for pid in worker.children()]
+            process = owner(conversation.peer[1], children)
         os.kill(process, signal.SIGKILL)
         self.deaths += 1
 
