@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django_smtpx import ledger
 from django_smtpx.models import Category, Route
 from django_smtpx.pacing import credentials
+from django_smtpx.pacing.logins import logs_in
 from django_smtpx.pacing.routes import (
     CREDENTIAL,
     Key,
@@ -130,7 +131,7 @@ def book_success(way: Way, at: datetime) -> None:
     Whatever its credential was refused for before is forgotten.
     """
     credentials.forgive(way.mailer)
-    mac = credentials.credential_mac(way.mailer) if _logs_in(way.mailer) else ""
+    mac = credentials.credential_mac(way.mailer) if logs_in(way) else ""
     if reopen(Key(way.name), at, working_mac=mac):
         ledger.unpark(way.name, at)
     if way.domain and reopen(Key(way.name, domain=way.domain), at):
@@ -202,7 +203,3 @@ def _is_about_a_credential(route: Route | None) -> bool:
         and route.category in CREDENTIAL
         and route.paused_until is not None
     )
-
-
-def _logs_in(mailer: Mailer) -> bool:
-    return any(options.credential is not None for options in mailer.hosts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from email.utils import getaddresses
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from django.db.models import Q
 
 from django_smtpx import ledger
 from django_smtpx.pacing.routes import (
+    PROBE_LASTS,
     PROBES,
     Key,
     State,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _MAIL_FROM = "MAIL FROM"
 _FROM = "From"
-_PROBE_LASTS = timedelta(minutes=1)
 """So long the other mail waits for a sender's probe that is under way."""
 
 
@@ -162,7 +161,7 @@ def take_sender_probe(way: Way, key: str, resting: Resting, at: datetime) -> boo
 def while_probed(resting: Resting, at: datetime) -> Resting:
     """Return until when the rest of a held sender's mail waits: for the probe that is under way."""
     due = resting.until
-    return resting if due is None or due > at else Resting(at + _PROBE_LASTS)
+    return resting if due is None or due > at else Resting(at + PROBE_LASTS)
 
 
 def survey(way: Way, at: datetime) -> Survey:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django_smtpx.pacing.routes import (
     HOLDS,
+    PROBE_LASTS,
     Key,
     State,
     all_routes,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from django_smtpx.models import Route
     from django_smtpx.smtp import SMTPError
     from django_smtpx.smtp.options import Options
-
-_PROBE_LASTS = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +75,4 @@ def _may_be_probed(way: Way, route: Route, at: datetime) -> bool:
     due = route.paused_until
     if due is None or due > at:
         return False
-    return take_probe(Key(way.name, host=route.host), due, at, _PROBE_LASTS)
+    return take_probe(Key(way.name, host=route.host), due, at, PROBE_LASTS)

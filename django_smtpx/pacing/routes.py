@@ -30,6 +30,9 @@ PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 30, 60))
 PROBES = (timedelta(minutes=15), timedelta(hours=1))
 """After how long what is held is probed; the last one repeats."""
 
+PROBE_LASTS = timedelta(minutes=1)
+"""For so long nobody else probes a host or a sender that one drain is probing."""
+
 HOLDS = (Category.AUTH_FAILED, Category.AUTH_REQUIRED, Category.QUOTA_EXHAUSTED)
 """What holds a mailer rather than pausing it."""
 
