@@ -11,6 +11,14 @@ MAX_LENGTH = 320
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*@{_LABEL}(?:\.{_LABEL})*")
+# A display name of words, which need no quotes, or of words within them: no parser is in two minds
+# about it. "=?" may begin an encoded word, and is looked for apart.
+_INVISIBLE = r"\s\x00-\x20\x7f-\x9f\ud800-\udfff"
+_WORD = rf'[^{_INVISIBLE}()<>\[\]:;@\\,."]+'
+_QUOTED_WORD = rf'[^{_INVISIBLE}\\"]+'
+_MAILBOX = re.compile(
+    rf'(?:({_WORD}(?: {_WORD})*)|"({_QUOTED_WORD}(?: {_QUOTED_WORD})*)") <({_PLAIN.pattern})>'
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # Django takes local mailboxes such as "webmaster"; the parser minds the missing domain. And it
@@ -29,6 +37,9 @@ def addr_spec(address: object) -> str:
     text = str(address)
     if is_plain(text):
         return _short(text, text)
+    named = simple_mailbox(text)
+    if named is not None:
+        return named[1]
     refuse_controls(text)
     try:
         parsed = AddressHeader.value_parser(text)
@@ -53,6 +64,20 @@ def addr_spec(address: object) -> str:
 def is_plain(text: str) -> bool:
     """Return whether ``text`` is an address at first sight, without a name or a quote."""
     return _PLAIN.fullmatch(text) is not None
+
+
+def simple_mailbox(text: str) -> tuple[str, str] | None:
+    """Return the display name ("" for none) and the address of what is one at first sight.
+
+    The domain is in ASCII, and the name without its quotes. None means that
+    :func:`addr_spec` has to look closer.
+    """
+    if _PLAIN.fullmatch(text):
+        return ("", text) if len(text) <= MAX_LENGTH else None
+    found = _MAILBOX.fullmatch(text)
+    if found is None or "=?" in text or len(found[3]) > MAX_LENGTH:
+        return None
+    return found[1] or found[2], found[3]
 
 
 def a_labels(domain: str) -> str:

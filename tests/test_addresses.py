@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from email.headerregistry import AddressHeader
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_smtpx.addresses import MAX_LENGTH, a_labels, addr_spec, same_mailbox_key
+from django_smtpx.addresses import (
+    MAX_LENGTH,
+    a_labels,
+    addr_spec,
+    same_mailbox_key,
+    simple_mailbox,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +116,38 @@ def test_a_labels():
     """A domain in ASCII stays as it is written."""
     assert a_labels("EXAMPLE.com") == "EXAMPLE.com"
     assert a_labels("straße.de") == "strasse.de"
+
+
+NAME = st.text("ab Z.,:;<>()[]@\\\"'=?!é日🎉\u00a0\u2028\t\x7f\ud800", max_size=12)
+
+
+@settings(deadline=None)
+@given(NAME, st.sampled_from(["{} <{}>", '"{}" <{}>', "{}<{}>", " {} <{}>"]))
+def test_a_mailbox_at_first_sight_is_what_the_parser_finds(name, form):
+    """What is taken at first sight, the parser of the standard library reads alike and minds not."""
+    text = form.format(name, "j.doe+x@a-b.example")
+    found = simple_mailbox(text)
+    if found is not None:
+        parsed = AddressHeader.value_parser(text)
+        assert not parsed.all_defects
+        (mailbox,) = parsed.all_mailboxes
+        assert found == (mailbox.display_name, mailbox.addr_spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("bob@example.com", ("", "bob@example.com")),
+        ("Bob <bob@example.com>", ("Bob", "bob@example.com")),
+        ('"Smith, Bob" <bob@example.com>', ("Smith, Bob", "bob@example.com")),
+        ("Böb O'Brien <bob@example.com>", ("Böb O'Brien", "bob@example.com")),
+        ("=?utf-8?q?B=C3=B6b?= <bob@example.com>", None),
+        ("bob@exämple.com", None),
+        ("A. Bob <bob@example.com>", None),
+        ("a" * MAX_LENGTH + "@example.com", None),
+        ("Bob <" + "a" * MAX_LENGTH + "@example.com>", None),
+    ],
+)
+def test_a_mailbox_at_first_sight(text, found):
+    """Names of words and quoted names are simple; what has to be decoded is not."""
+    assert simple_mailbox(text) == found

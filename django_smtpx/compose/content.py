@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import email.message
 import email.policy
-from dataclasses import dataclass, field
+from contextlib import suppress
 from email.errors import MessageError
 from email.generator import BytesGenerator
-from email.headerregistry import AddressHeader
+from email.headerregistry import AddressHeader, BaseHeader, HeaderRegistry
 from email.utils import formatdate, make_msgid
 from functools import lru_cache
 from inspect import Parameter, signature
@@ -15,32 +15,38 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import django
+from django.core.mail import EmailMessage
 from django.core.mail.utils import DNS_NAME
 
-from django_smtpx.addresses import is_plain, refuse_controls
-from django_smtpx.compose import headers, parts
+from django_smtpx.addresses import refuse_controls, simple_mailbox
+from django_smtpx.compose import headers, parts, tree, writer
+from django_smtpx.compose.tree import Doubt
+from django_smtpx.compose.writer import Written
 from django_smtpx.smtp.content import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from django.core.mail import EmailMessage
-
     Tree = email.message.Message[Any, Any]
 
 INTENDED_TO = "X-Smtpx-Intended-To"
 
-_COMPOSING = email.policy.SMTP.clone(cte_type="7bit")
+
+class _Headers(HeaderRegistry):
+    """The classes of headers, each built once: the standard library builds one for each header."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._built: dict[str, type[BaseHeader]] = {}
+
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        kind = name.lower() if name.lower() in self.registry else ""
+        if kind not in self._built:
+            self._built[kind] = super().__getitem__(kind)
+        return self._built[kind]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A mail's bytes, and what its headers say to a reader."""
-
-    content: bytes = field(repr=False)
-    message_id: str
-    from_header: str
-    subject: str
+_COMPOSING = email.policy.SMTP.clone(cte_type="7bit", header_factory=_Headers())
 
 
 def write(
@@ -52,19 +58,35 @@ def write(
     SMTPUTF8), 7-bit transfer encodings except in what the user supplied in 8
     bits. Raises ``ValueError``.
     """
+    with suppress(Doubt):
+        if not redirect_to:
+            return writer.write(email_message)
     _refuse_bad_texts(email_message)
-    tree = _composed(email_message)
-    _complete(tree)
+    root = None
+    with suppress(Doubt):
+        root = writer.parts(email_message)
+    message = _composed(email_message if root is None else _without_parts(email_message))
+    _complete(message)
     if redirect_to:
-        _redirect(tree, redirect_to, intended)
-    written = {
-        "message_id": headers.decoded(tree, "Message-ID").strip(),
-        "from_header": headers.decoded(tree, "From"),
-        "subject": headers.decoded(tree, "Subject"),
+        _redirect(message, redirect_to, intended)
+    said = {
+        "message_id": headers.decoded(message, "Message-ID").strip(),
+        "from_header": headers.decoded(message, "From"),
+        "subject": headers.decoded(message, "Subject"),
     }
-    tree = parts.mend(tree, frozenset(_supplied(email_message)))
-    headers.settle(tree)
-    return Written(content=_flat(tree), **written)
+    if root is None:
+        message = parts.mend(message, frozenset(_supplied(email_message)))
+    headers.settle(message)
+    content = _flat(message) if root is None else tree.flat(root, headers.without_parts(message))
+    return Written(content=content, **said)
+
+
+def _without_parts(email_message: EmailMessage) -> EmailMessage:
+    """Return a message with the same header alone."""
+    bare = EmailMessage()
+    for name in ("encoding", "subject", "from_email", "to", "cc", "reply_to", "extra_headers"):
+        setattr(bare, name, getattr(email_message, name))
+    return bare
 
 
 def _refuse_bad_texts(email_message: EmailMessage) -> None:
@@ -88,7 +110,7 @@ def _refuse_bad_texts(email_message: EmailMessage) -> None:
 def _refuse_unreadable(name: str, value: object) -> None:
     text = str(value)
     refuse_controls(text)
-    if is_plain(text):
+    if simple_mailbox(text) is not None:
         return
     try:
         AddressHeader.value_parser(text)
@@ -110,10 +132,10 @@ def _composed(email_message: EmailMessage) -> Tree:
     cls: Any = type(email_message)
     try:
         if _takes_policy(cls):
-            tree: Tree = email_message.message(policy=_COMPOSING)
+            made: Tree = email_message.message(policy=_COMPOSING)
         else:
-            tree = email_message.message()
-        return tree
+            made = email_message.message()
+        return made
     except MessageError as error:
         raise ValueError(f"The message cannot be composed: {error}") from error
 
@@ -127,26 +149,26 @@ def _takes_policy(cls: Any) -> bool:
     return any(one.name == "policy" or one.kind is Parameter.VAR_KEYWORD for one in parameters)
 
 
-def _complete(tree: Tree) -> None:
+def _complete(message: Tree) -> None:
     """Fix what makes every try the same mail, and take out what is nobody's business."""
     for name in ("Bcc", "Resent-Bcc"):
-        del tree[name]
-    if tree["MIME-Version"] is None:
+        del message[name]
+    if message["MIME-Version"] is None:
         # Django 6 leaves it out where there is no body, but attachments or alternatives.
-        tree["MIME-Version"] = "1.0"
-    if not str(tree["Message-ID"] or "").strip():
-        del tree["Message-ID"]
-        tree["Message-ID"] = make_msgid(domain=str(DNS_NAME))
-    if not str(tree["Date"] or "").strip():
-        del tree["Date"]
-        tree["Date"] = formatdate()
+        message["MIME-Version"] = "1.0"
+    if not str(message["Message-ID"] or "").strip():
+        del message["Message-ID"]
+        message["Message-ID"] = make_msgid(domain=str(DNS_NAME))
+    if not str(message["Date"] or "").strip():
+        del message["Date"]
+        message["Date"] = formatdate()
 
 
-def _redirect(tree: Tree, redirect_to: Sequence[str], intended: Sequence[str]) -> None:
+def _redirect(message: Tree, redirect_to: Sequence[str], intended: Sequence[str]) -> None:
     for name in ("To", "Cc", INTENDED_TO):
-        del tree[name]
-    tree["To"] = ", ".join(redirect_to)
-    tree[INTENDED_TO] = ", ".join(intended)
+        del message[name]
+    message["To"] = ", ".join(redirect_to)
+    message[INTENDED_TO] = ", ".join(intended)
 
 
 def _supplied(email_message: EmailMessage) -> Iterator[int]:
@@ -162,9 +184,9 @@ def _messages(attachment: Sequence[Any]) -> list[Tree]:
     return [one for one in attachment if isinstance(one, email.message.Message)]
 
 
-def _flat(tree: Tree) -> bytes:
+def _flat(message: Tree) -> bytes:
     buffer = BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=headers.WIRE).flatten(tree)
+    BytesGenerator(buffer, mangle_from_=False, policy=headers.WIRE).flatten(message)
     content = buffer.getvalue()
     if b"\0" in content:
         raise ValueError("A part of the message holds a NUL. Encode it.")

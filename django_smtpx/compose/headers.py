@@ -9,11 +9,14 @@ the commas between addresses as well.
 from __future__ import annotations
 
 import re
-from email.header import Header, decode_header, make_header
+import string
+from binascii import b2a_base64
+from email.header import decode_header, make_header
 from email.headerregistry import Address, AddressHeader, BaseHeader, Group
 from email.policy import EmailPolicy
 from email.policy import default as modern
 from email.utils import formataddr
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,8 +35,15 @@ ADDRESS_NAMES = frozenset(
         "resent-cc",
     }
 )
+OF_PARTS = ("content-", "mime-version")
 MAX_LINE = 998
 _COMFORTABLE_LINE = 78
+_ENCODED_MAX = 76 - len(" =?utf-8?q??=")
+"""Characters of the text within an encoded word, on a line of 76 (RFC 2047 section 2)."""
+_ENCODED_MIN = 20
+_Q_AS_THEY_ARE = frozenset(
+    bytes([byte]) for byte in (string.ascii_letters + string.digits + "!*+-/").encode()
+)
 _STRUCTURED_NAMES = ADDRESS_NAMES | {
     "authentication-results",
     "autocrypt",
@@ -113,6 +123,15 @@ def settle(message: Message[Any, Any]) -> None:
         message.set_raw(name, value if name.lower() == "content-type" else _settled(name, value))
 
 
+def without_parts(message: Message[Any, Any]) -> bytes:
+    """Return the lines of a settled message's header, but for those about its parts."""
+    return b"".join(
+        WIRE.fold_binary(name, value)
+        for name, value in message.raw_items()
+        if not name.lower().startswith(OF_PARTS)
+    )
+
+
 def _settled(name: str, value: Any) -> _Folded:
     if name.lower() in ADDRESS_NAMES and isinstance(value, str):
         value = _with_plain_local_parts(name, value)
@@ -151,6 +170,21 @@ def fold(name: str, value: Any, *, tidy: bool = False) -> str:
     if max(map(_octets, folded.split("\r\n"))) > MAX_LINE:
         folded = _unbreakable(name, text)
     return folded
+
+
+def fold_plain(name: str, text: str) -> str:
+    """Return the lines of a text without line ends, without the last line's end.
+
+    A word may be longer than a line may be.
+    """
+    if text.isascii():
+        return _folded(name, text, _COMFORTABLE_LINE)
+    return f"{name}: {_encoded_words(name, text)}"
+
+
+def encoded_phrase(text: str) -> str:
+    """Return a display name in encoded words, on one line."""
+    return _encoded_words("", text).replace("\r\n", "")
 
 
 def _text(name: str, value: Any) -> str:
@@ -214,11 +248,43 @@ def _mailbox(address: Address) -> str:
 def _phrase(text: str) -> str:
     if text.isascii():
         return formataddr((text, "x")).removesuffix(" <x>")
-    return _encoded_words("", text).replace("\r\n", "")
+    return encoded_phrase(text)
 
 
 def _encoded_words(name: str, text: str) -> str:
-    return Header(text, "utf-8", _COMFORTABLE_LINE - 3, name).encode(linesep="\r\n")
+    """Return ``text`` in encoded words, each on a line of its own (RFC 2047 section 2).
+
+    A character is never cut in two, which the RFC forbids in section 5.
+    """
+    characters = [char.encode() for char in text]
+    readable = list(map(_q, characters))
+    first = max(_ENCODED_MAX - len(name) - 2, _ENCODED_MIN)
+    if sum(map(len, readable)) <= -(-sum(map(len, characters)) // 3) * 4:
+        kind, words = "q", _packed(readable, first, _ENCODED_MAX)
+    else:
+        packed = _packed(characters, first // 4 * 3, _ENCODED_MAX // 4 * 3)
+        kind, words = "b", [b2a_base64(one, newline=False) for one in packed]
+    return "\r\n ".join([f"=?utf-8?{kind}?{word.decode('ascii')}?=" for word in words])
+
+
+@lru_cache(maxsize=1024)
+def _q(character: bytes) -> bytes:
+    """Return a character as the "Q" encoding has it, fit for names, too (RFC 2047 section 5)."""
+    if character in _Q_AS_THEY_ARE:
+        return character
+    return b"_" if character == b" " else b"".join([b"=%02X" % byte for byte in character])
+
+
+def _packed(pieces: list[bytes], first: int, others: int) -> list[bytes]:
+    """Join pieces to as few as there can be, the first of ``first`` octets at most."""
+    words: list[bytes] = []
+    current, room = b"", first
+    for piece in pieces:
+        if len(current) + len(piece) > room:
+            words.append(current)
+            current, room = b"", others
+        current += piece
+    return [*words, current]
 
 
 def _unbreakable(name: str, text: str) -> str:

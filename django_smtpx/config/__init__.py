@@ -9,7 +9,15 @@ and ``values`` judge what they say, ``named`` hands them out.
 from __future__ import annotations
 
 from django_smtpx.config.named import get_mailer, mailer_errors, mailer_from_kwargs, mailers
-from django_smtpx.config.site import content_retention, lease, log_retention, rules, sweep_interval
+from django_smtpx.config.site import (
+    content_inline_max,
+    content_retention,
+    content_storage,
+    lease,
+    log_retention,
+    rules,
+    sweep_interval,
+)
 from django_smtpx.config.sources import BACKEND, DEFAULT
 from django_smtpx.mailer import Mailer, RetryPolicy
 
@@ -18,7 +26,9 @@ __all__ = [
     "DEFAULT",
     "Mailer",
     "RetryPolicy",
+    "content_inline_max",
     "content_retention",
+    "content_storage",
     "get_mailer",
     "lease",
     "log_retention",

@@ -7,14 +7,23 @@ from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from django_smtpx.config.settings import raw
-from django_smtpx.config.values import BadOption, seconds
+from django_smtpx.config.values import BadOption, did_you_mean, integer, seconds
 from django_smtpx.smtp import Rule
 
-UNSUPPORTED_SETTINGS = ("SMTPX_CONTENT_STORAGE", "SMTPX_CONTENT_INLINE_MAX")
+INLINE_MAX = 1024 * 1024
+"""Bytes of content up to which one is small, unless the site says otherwise."""
+
+INLINE_MOST = 64 * 1024 * 1024
+"""The most that a site may say: what is small is a value of a single statement."""
+
+ALIAS_LENGTH = 100
+"""Characters that a row has for the alias of a storage."""
+
 KNOWN_SETTINGS = (
     "SMTPX_MAILERS",
     "SMTPX_CONTENT_RETENTION",
@@ -22,7 +31,8 @@ KNOWN_SETTINGS = (
     "SMTPX_SWEEP_INTERVAL",
     "SMTPX_LEASE",
     "SMTPX_RULES",
-    *UNSUPPORTED_SETTINGS,
+    "SMTPX_CONTENT_STORAGE",
+    "SMTPX_CONTENT_INLINE_MAX",
 )
 
 
@@ -46,6 +56,43 @@ def lease() -> float:
     return _seconds("SMTPX_LEASE", 300.0)
 
 
+def content_inline_max() -> int:
+    """Return up to how many bytes a content is kept in its row."""
+    value = raw("SMTPX_CONTENT_INLINE_MAX")
+    if value is None:
+        return INLINE_MAX
+    try:
+        return integer(0, INLINE_MOST)("SMTPX_CONTENT_INLINE_MAX", value)
+    except BadOption as error:
+        raise ImproperlyConfigured(f"{error} It is in bytes; 1 MiB is {INLINE_MAX}.") from None
+
+
+def content_storage() -> str | None:
+    """Return the alias of the storage for larger contents; None: they are in the database."""
+    value = raw("SMTPX_CONTENT_STORAGE")
+    if value is None:
+        return None
+    known = raw("STORAGES", {})
+    if not isinstance(value, str) or value not in known:
+        names = ", ".join(map(repr, known)) or "none"
+        raise ImproperlyConfigured(
+            f"SMTPX_CONTENT_STORAGE must be an alias in STORAGES ({names}), not {value!r}."
+            f"{did_you_mean(value, known)} Add it there, or remove SMTPX_CONTENT_STORAGE to keep "
+            "large contents in the database."
+        )
+    try:
+        storages[value]
+    except InvalidStorageError as error:
+        raise ImproperlyConfigured(
+            f"SMTPX_CONTENT_STORAGE: STORAGES[{value!r}] cannot be used: {error}"
+        ) from error
+    if len(value) > ALIAS_LENGTH:
+        raise ImproperlyConfigured(
+            f"SMTPX_CONTENT_STORAGE must be at most {ALIAS_LENGTH} characters long, not {value!r}."
+        )
+    return value
+
+
 def rules() -> tuple[Rule, ...]:
     """Return the site's own verdict rules, which come before those of this package.
 
@@ -62,7 +109,15 @@ def rules() -> tuple[Rule, ...]:
     return _rules_at(path)
 
 
-SITE_SETTINGS = (content_retention, log_retention, sweep_interval, lease, rules)
+SITE_SETTINGS = (
+    content_retention,
+    log_retention,
+    sweep_interval,
+    lease,
+    content_inline_max,
+    content_storage,
+    rules,
+)
 
 
 @lru_cache(maxsize=4)

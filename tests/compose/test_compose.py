@@ -22,10 +22,17 @@ from hypothesis import strategies as st
 
 from django_smtpx.compose import compose
 from django_smtpx.smtp.envelope import Envelope
-from tests.compose.conftest import MAILER, NOW
+from tests.compose.conftest import MAILER, NOW, WAYS, way
 
 SINCE_6 = django.VERSION >= (6, 0)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+
+@pytest.fixture(autouse=True, scope="module", params=list(WAYS))
+def _composed_in_each_way(request):
+    """What holds for a mail holds in whatever way it is composed."""
+    with way(request.param):
+        yield
 
 
 def mail(
@@ -391,7 +398,7 @@ def test_own_to_header():
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=300)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(subject=TEXT)
 @example("a" * 5000)
 @example("é" * 2000)
@@ -421,7 +428,7 @@ def parsed_raw(content):
     return raw
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         TEXT.filter(lambda text: '"' not in text and "\\" not in text), min_size=1, max_size=12
@@ -456,7 +463,7 @@ def encodings(content):
 BODY = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(body=BODY, html=BODY)
 @example("a" * 5000, "é" * 5000)
 @example("From here\n.\n..\n\r\n", "\x00")
@@ -483,7 +490,7 @@ def same_text(found, given):
     assert found.replace("\r", "\n").rstrip("\n") == normal.rstrip("\n")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.binary(max_size=3000))
 def test_binary_attachments(data):
     """Bytes arrive as they were."""

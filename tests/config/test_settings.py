@@ -43,6 +43,24 @@ def test_site_settings(settings, read, name, default, other):
     assert read() == default
 
 
+def test_where_contents_are_kept(settings):
+    """In the database above 1 MiB, unless the site says something else."""
+    assert (config.content_inline_max(), config.content_storage()) == (1024 * 1024, None)
+    settings.SMTPX_CONTENT_INLINE_MAX = 0
+    settings.SMTPX_CONTENT_STORAGE = "default"
+    assert (config.content_inline_max(), config.content_storage()) == (0, "default")
+    for bad in (-1, True, 1.5, "5", 64 * 1024 * 1024 + 1):
+        settings.SMTPX_CONTENT_INLINE_MAX = bad
+        with pytest.raises(ImproperlyConfigured, match="SMTPX_CONTENT_INLINE_MAX"):
+            config.content_inline_max()
+    storage = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    settings.STORAGES = {"default": storage, "m" * 101: storage}
+    for bad in (5, "", "missing", "m" * 101, ["default"]):
+        settings.SMTPX_CONTENT_STORAGE = bad
+        with pytest.raises(ImproperlyConfigured, match="SMTPX_CONTENT_STORAGE"):
+            config.content_storage()
+
+
 def test_raw(settings):
     """A setting is read as it is, and so is that it was set at all."""
     settings.SMTPX_LEASE = 5
