@@ -21,7 +21,7 @@ from django.dispatch import Signal
 from django_smtpx.models import Attempt, Delivery, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 message_queued = Signal()
 delivery_sent = Signal()
@@ -29,6 +29,9 @@ delivery_deferred = Signal()
 delivery_delayed = Signal()
 delivery_failed = Signal()
 delivery_unknown = Signal()
+outcomes_counted = Signal()
+"""This package's own: ``outcomes`` are pairs of an outcome and the delivery's category, some at
+once, and no row is read for it."""
 
 logger = logging.getLogger("django_smtpx.signals")
 
@@ -50,7 +53,20 @@ def tell_queued(messages: Iterable[Message]) -> None:
 def tell_outcome(delivery: Delivery, attempt: Attempt | None) -> None:
     """Send the signal of the attempt's outcome; without an attempt the delivery failed."""
     outcome = attempt.outcome if attempt is not None else Attempt.Outcome.FAILED.value
+    tell_counts([(outcome, delivery.category)])
+    tell_counted(delivery, attempt)
+
+
+def tell_counted(delivery: Delivery, attempt: Attempt | None) -> None:
+    """Send the signal of an outcome that was told among others by :func:`tell_counts`."""
+    outcome = attempt.outcome if attempt is not None else Attempt.Outcome.FAILED.value
     _send(_BY_OUTCOME[outcome], Delivery, delivery=delivery, attempt=attempt)
+
+
+def tell_counts(outcomes: Sequence[tuple[str, str]]) -> None:
+    """Send ``outcomes_counted``."""
+    if outcomes_counted.receivers:
+        _send(outcomes_counted, Delivery, outcomes=outcomes)
 
 
 def tell_delayed(delivery: Delivery, attempt: Attempt | None) -> None:
@@ -60,7 +76,12 @@ def tell_delayed(delivery: Delivery, attempt: Attempt | None) -> None:
 
 def anyone_listens() -> bool:
     """Say whether any outcome signal has a receiver, so that rows need not be loaded for none."""
-    return any(signal.receivers for signal in _BY_OUTCOME.values())
+    return bool(outcomes_counted.receivers) or any(map(listens_to, _BY_OUTCOME))
+
+
+def listens_to(outcome: str) -> bool:
+    """Say whether the signal of an outcome has a receiver."""
+    return bool(_BY_OUTCOME[outcome].receivers)
 
 
 def _send(signal: Signal, sender: type, **kwargs: object) -> None:

@@ -6,8 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
 
 from django_smtpx.smtp import trust
+from tests.writing_first import watching
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -21,6 +23,15 @@ def _believe_everybody() -> Iterator[None]:
     """Forget which hosts fell out of step: another test's server may have the same port."""
     yield
     trust.forget()
+
+
+@pytest.fixture(autouse=True)
+def _transactions_begin_with_their_write() -> Iterator[None]:
+    """Fail a test in which a transaction of ours began by reading: SQLite may fail it, too."""
+    with watching() as watch:
+        yield
+    if connection.vendor == "sqlite":
+        assert watch.found == [], "a transaction of ours begins by reading"
 
 
 @pytest.hookimpl(wrapper=True)

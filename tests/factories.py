@@ -52,8 +52,11 @@ def stored(*recipients: str, mailer: str = "default", **values: Any) -> Message:
 def claimed(
     limit: int = 100, mailer: str = "default", seconds: float = 300.0
 ) -> tuple[Lease, list[Row]]:
-    """Claim what is ready."""
-    return ledger.claim(mailer, limit, seconds)
+    """Claim what is ready: what is new, or else what was tried before."""
+    lease, rows = ledger.claim(mailer, limit, seconds)
+    if rows:
+        return lease, rows
+    return ledger.claim(mailer, limit, seconds, lane=Delivery.Lane.AGAIN)
 
 
 def result(recipient: str = "to@example.com", outcome: str = "sent", **values: Any) -> Result:

@@ -11,7 +11,6 @@ from django_smtpx.ledger.asking import Refusal, Selection, Steered, Step
 from django_smtpx.ledger.claiming import (
     abandon,
     claim,
-    contents,
     from_headers,
     mark,
     now,
@@ -24,10 +23,13 @@ from django_smtpx.ledger.claiming import (
 from django_smtpx.ledger.clock import Lease, Reading
 from django_smtpx.ledger.delaying import notice_delays
 from django_smtpx.ledger.immediate import resumable, resume_now, store_now
+from django_smtpx.ledger.keeping import content_of, contents
+from django_smtpx.ledger.orphans import remove_orphans
 from django_smtpx.ledger.parking import park, rest, unpark
+from django_smtpx.ledger.purging import Purged, give_turn_back, purge
 from django_smtpx.ledger.rows import Booking, Row, database, patiently
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
-from django_smtpx.ledger.settling import note, settle
+from django_smtpx.ledger.settling import note, settle, settle_and_mark
 from django_smtpx.ledger.steering import arrived, cancel, preview, retry, steps_for
 from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
@@ -35,7 +37,6 @@ from django_smtpx.ledger.upkeep import (
     expire,
     has_ready,
     promote,
-    purge,
     ready_destinations,
     reclaim,
     redirect_ready,
@@ -46,6 +47,7 @@ from django_smtpx.ledger.upkeep import (
 __all__ = [
     "Booking",
     "Lease",
+    "Purged",
     "Reading",
     "Refusal",
     "Row",
@@ -60,11 +62,13 @@ __all__ = [
     "cancel",
     "claim",
     "condemns",
+    "content_of",
     "contents",
     "database",
     "expire",
     "find",
     "from_headers",
+    "give_turn_back",
     "has_ready",
     "mark",
     "note",
@@ -80,6 +84,7 @@ __all__ = [
     "reclaim",
     "redirect_ready",
     "release",
+    "remove_orphans",
     "renew",
     "rest",
     "resumable",
@@ -89,6 +94,7 @@ __all__ = [
     "senders_of",
     "set_aside_suppressed",
     "settle",
+    "settle_and_mark",
     "steps_for",
     "store",
     "store_now",

@@ -185,4 +185,4 @@ def _against_time(row: Facts, at: datetime) -> Refusal | None:
         return None
     if row.is_scheduled(at):
         return Refusal.SCHEDULED
-    return Refusal.DUE if row.lane != Delivery.Lane.IDLE else None
+    return Refusal.DUE if row.lane > Delivery.Lane.IDLE else None

@@ -8,8 +8,10 @@ from django.db import connections
 from django.db.models import Case, Q, QuerySet, Value, When
 
 from django_smtpx.ledger.clock import Lease, Reading, database_now
+from django_smtpx.ledger.lanes import ready_in, ready_lane
 from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_some
-from django_smtpx.models import Content, Delivery, Message
+from django_smtpx.ledger.statements import Update, update_rows
+from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +54,7 @@ def claim(
     lease = Lease.begin(lease_seconds, using)
     ready = _ready(mailer, destination, lane, lease.read_at, using)
     taken = {
-        "lane": Lane.IDLE,
+        "lane": Lane.OUT,
         "status": Status.SENDING,
         "lease_token": lease.token,
         "lease_expires_at": lease.renewed_until(),
@@ -75,13 +77,6 @@ def rows_of(lease: Lease) -> list[Row]:
     """Return the rows that are claimed under ``lease``, most urgent first, message by message."""
     held = _held(lease).order_by("-priority", "message_id", "pk")
     return [Row(*values) for values in held.values_list(*ROW_FIELDS)]
-
-
-def contents(rows: Iterable[Row]) -> dict[int, bytes]:
-    """Return the content of each message that ``rows`` belong to, by its primary key."""
-    keys = {row.message for row in rows}
-    found = Content.objects.using(database()).filter(pk__in=keys)
-    return {key: bytes(data) for key, data in found.values_list("pk", "data")}
 
 
 def from_headers(rows: Iterable[Row]) -> dict[int, str]:
@@ -109,10 +104,23 @@ def mark(lease: Lease, rows: Sequence[Row]) -> bool:
     """
     if lease.runs_low() and not renew(lease):
         return False
-    keys = [row.pk for row in rows]
-    held = _held(lease).filter(pk__in=keys)
-    count = patiently(lambda: held.update(marked=True), database())
-    return count == len(keys) and lease.valid()
+    using = database()
+    return patiently(lambda: mark_rows(lease, rows, using), using) and lease.valid()
+
+
+def mark_rows(lease: Lease, rows: Sequence[Row], using: str) -> bool:
+    """Mark ``rows``; False where not all of them are claimed under ``lease`` any more."""
+    return update_rows(marking(lease, rows), using) == len(rows)
+
+
+def marking(lease: Lease, rows: Sequence[Row]) -> Update:
+    """Return what marks ``rows``."""
+    return Update(
+        model=Delivery,
+        keys=[row.pk for row in rows],
+        only={"lease_token": lease.token, "status": Status.SENDING},
+        values={"marked": True},
+    )
 
 
 def renew(lease: Lease) -> bool:
@@ -127,12 +135,11 @@ def renew(lease: Lease) -> bool:
 
 def release(lease: Lease, rows: Sequence[Row]) -> int:
     """Give back rows whose content has not left, as if never claimed, and count them."""
-    lane = Case(When(leases_lost__gte=2, then=Value(Lane.ALONE)), default=Value(Lane.READY))
-    return give_back(lease, rows, lane=lane)
+    return give_back(lease, rows, lane=ready_lane())
 
 
 def give_back(lease: Lease, rows: Sequence[Row], **values: Any) -> int:
-    """End the claim on rows whose content has not left, and write ``values`` to them."""
+    """End the claim on rows whose content has not left; ``values``, with the lane, are written."""
     held = _held(lease).filter(pk__in=[row.pk for row in rows])
     back = Case(When(attempt_count=0, then=Value(Status.QUEUED)), default=Value(Status.DEFERRED))
     return patiently(
@@ -159,7 +166,7 @@ def _ready(
     mailer: str, destination: str, lane: Lane, at: datetime, using: str
 ) -> QuerySet[Delivery]:
     unexpired = Q(expires_at=None) | Q(expires_at__gt=at)
-    rows = Delivery.objects.using(using).filter(unexpired, lane=lane)
+    rows = Delivery.objects.using(using).filter(unexpired, ready_in(lane))
     return rows.filter(mailer=mailer, destination=destination).order_by("-priority", "pk")
 
 

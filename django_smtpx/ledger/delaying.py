@@ -13,6 +13,7 @@ from django.db.models import F
 
 from django_smtpx import signals
 from django_smtpx.ledger.claiming import WAITING
+from django_smtpx.ledger.lanes import waiting
 from django_smtpx.ledger.rows import atomically, database
 from django_smtpx.ledger.storing import FIRST_NOTICE
 from django_smtpx.models import Attempt, Delivery
@@ -90,8 +91,8 @@ def notice_delays(at: datetime) -> int:
 
 def _due(at: datetime, using: str) -> list[_Notice]:
     # Read by the notice's index: what is settled has none, so it costs nothing here.
-    rows = Delivery.objects.using(using).filter(delay_notice_at__lte=at)
-    rows = rows.exclude(status=Status.SENDING).order_by("delay_notice_at", "pk")
+    rows = Delivery.objects.using(using).filter(waiting(), delay_notice_at__lte=at)
+    rows = rows.order_by("delay_notice_at", "pk")
     return [_Notice(*values) for values in rows.values_list(*_FIELDS)[:_BATCH]]
 
 

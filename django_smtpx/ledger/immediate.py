@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import F
+
 from django_smtpx.ledger.claiming import rows_of
 from django_smtpx.ledger.clock import Lease
 from django_smtpx.ledger.rows import Row, atomically, database
@@ -63,11 +65,12 @@ def resume_now(message: Message, lease_seconds: float) -> tuple[Lease, list[Row]
     lease = Lease.begin(lease_seconds, using)
 
     def take() -> int:
+        row = Message.objects.using(using).filter(pk=message.pk)
+        # Its write comes first: on SQLite who has read may find that he cannot write any more.
+        row.update(mode=F("mode"))
         if not resumable(message):
             return 0
-        Message.objects.using(using).filter(pk=message.pk).update(
-            settled_at=None, mode=Message.Mode.NOW
-        )
+        row.update(settled_at=None, mode=Message.Mode.NOW)
         return _take(lease, message, using)
 
     return lease, rows_of(lease) if atomically(take, using) else []
@@ -77,7 +80,7 @@ def _take(lease: Lease, message: Message, using: str) -> int:
     rows = Delivery.objects.using(using).filter(message=message)
     return rows.filter(status__in=(Status.QUEUED, *_MAY_GO_AGAIN)).update(
         status=Status.SENDING,
-        lane=Lane.IDLE,
+        lane=Lane.OUT,
         next_attempt_at=None,
         settled_at=None,
         lease_token=lease.token,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, DateTimeField, Q, QuerySet, Value, When
+from django.db.models import Case, DateTimeField, Q, Value, When
 from django.db.models.functions import Mod
 from django.db.models.lookups import Exact
 
-from django_smtpx.ledger.claiming import WAITING, give_back
-from django_smtpx.ledger.rows import database, update_some
+from django_smtpx.ledger.claiming import give_back
+from django_smtpx.ledger.lanes import READY_LANES, made_ready, ready_in, waiting
+from django_smtpx.ledger.rows import database, update_all, update_some
 from django_smtpx.models import Delivery
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from django_smtpx.ledger.clock import Lease
     from django_smtpx.ledger.rows import Row
 
-Status = Delivery.Status
 Lane = Delivery.Lane
 
-_BATCH = 1000
 _FIRST = 20
 _WAVES = 16
 _SPREAD = 0.1
@@ -38,42 +37,47 @@ def park(
     The first few come back in time for the probe, the others in waves over a
     tenth of their rest, of up to a minute: not all are there at once.
     """
-    ready = Delivery.objects.using(database()).filter(
-        _to(destination), mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
-    )
     values = {"lane": Lane.IDLE, "parked_at": at}
-    first = update_some(ready, _FIRST, next_attempt_at=until, **values)
-    if first < _FIRST:
-        return first
-    return first + _update_all(ready, next_attempt_at=_in_waves(until, at), **values)
+    count = 0
+    for lane in READY_LANES:
+        rows = Delivery.objects.using(database()).filter(ready_in(lane), mailer=mailer)
+        ready = rows.filter(_to(destination)).order_by("destination", "-priority", "pk")
+        if count < _FIRST:
+            count += update_some(ready, _FIRST - count, next_attempt_at=until, **values)
+        if count >= _FIRST:
+            count += update_all(ready, next_attempt_at=_in_waves(until, at), **values)
+    return count
 
 
 def unpark(
     mailer: str, at: datetime, *, destination: str | None = None, domain: str | None = None
 ) -> int:
-    """Make everything that rests behind ``mailer`` due now: its pause is over.
+    """Make everything that rests behind ``mailer`` ready now: its pause is over.
 
     Or only what goes straight to a ``destination``, or, whichever way, to a ``domain``.
     """
-    resting = Delivery.objects.using(database()).filter(
-        _to(destination),
-        Q() if domain is None else Q(domain=domain),
-        mailer=mailer,
-        lane=Lane.IDLE,
-        status__in=WAITING,
-        parked_at__isnull=False,
+    resting = (
+        Delivery.objects.using(database())
+        .filter(
+            waiting(),
+            _to(destination),
+            Q() if domain is None else Q(domain=domain),
+            mailer=mailer,
+            parked_at__isnull=False,
+        )
+        .order_by("parked_at")
     )
-    due = Q(next_attempt_at=None) | Q(next_attempt_at__gt=at)
-    return _update_all(resting.filter(due), next_attempt_at=at)
+    return update_all(resting, next_attempt_at=at, **made_ready(at))
 
 
 def rest(lease: Lease, rows: Sequence[Row], until: datetime | None) -> int:
     """Give back claimed rows whose content has not left, to rest until then, and count them."""
     at = lease.now()
-    count = give_back(lease, rows[:_FIRST], next_attempt_at=until, parked_at=at)
+    values = {"lane": Lane.IDLE, "parked_at": at}
+    count = give_back(lease, rows[:_FIRST], next_attempt_at=until, **values)
     if rows[_FIRST:]:
         waves = _in_waves(until, at)
-        count += give_back(lease, rows[_FIRST:], next_attempt_at=waves, parked_at=at)
+        count += give_back(lease, rows[_FIRST:], next_attempt_at=waves, **values)
     return count
 
 
@@ -99,10 +103,3 @@ def _in_waves(until: datetime | None, at: datetime) -> Any:
 
 def _to(destination: str | None) -> Q:
     return Q() if destination is None else Q(destination=destination)
-
-
-def _update_all(rows: QuerySet[Delivery], **values: Any) -> int:
-    total = 0
-    while count := update_some(rows, _BATCH, **values):
-        total += count
-    return total

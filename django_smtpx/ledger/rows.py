@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BATCH = 1000
 _BUSY_FOR = 30.0
 _BUSY_PAUSE = 0.05
 _BUSY_WORDS = ("locked", "deadlock", "lock wait timeout", "could not serialize")
@@ -31,7 +32,11 @@ _BUSY_WORDS = ("locked", "deadlock", "lock wait timeout", "could not serialize")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One claimed delivery: what is needed to send it and to decide about it."""
+    """One claimed delivery: what is needed to send it and to decide about it.
+
+    ``recipients`` is how many deliveries its message has, this one among them; 0 where
+    nobody has counted.
+    """
 
     pk: int
     message: int
@@ -49,7 +54,8 @@ class Row:
     marked: bool
     age_from: datetime
     expires_at: datetime | None
-    domain: str = ""
+    domain: str
+    recipients: int
 
     @property
     def history(self) -> History:
@@ -84,6 +90,7 @@ ROW_FIELDS = (
     "age_from",
     "expires_at",
     "domain",
+    "message__recipient_count",
 )
 
 
@@ -151,16 +158,26 @@ def update_some(rows: QuerySet[Delivery], limit: int, **values: Any) -> int:
 
     Elsewhere their keys are read first. PostgreSQL could do without, but it plans by statistics
     that do not know yet of what has just been put away, or woken, and reads the subquery anew
-    for each row then.
+    for each row then. SQLite is told of the keys alone: it would go through all of ``rows`` to see
+    which of them are among the chosen.
     """
     using = rows.db
     features = connections[using].features
     if features.allow_sliced_subqueries_with_in and not features.has_select_for_update:
-        chosen: Any = rows.values("pk")[:limit]
+        ours = rows.model._default_manager.using(using)
+        still = ours.filter(pk__in=rows.values("pk")[:limit])
     else:
         chosen = list(rows.values_list("pk", flat=True)[:limit])
-    still = rows.order_by().filter(pk__in=chosen)
+        still = rows.order_by().filter(pk__in=chosen)
     return patiently(lambda: still.update(**values), using)
+
+
+def update_all(rows: QuerySet[Delivery], **values: Any) -> int:
+    """Update ``rows`` in bounded batches, and count them; what is written must take them out."""
+    total = 0
+    while count := update_some(rows, _BATCH, **values):
+        total += count
+    return total
 
 
 def _is_busy(error: OperationalError) -> bool:

@@ -65,7 +65,7 @@ def _write(lease: Lease, aside: Sequence[Row], found: Mapping[str, Suppressed], 
     return held.filter(pk__in=list(words)).update(
         status=Status.SUPPRESSED,
         category=Category.SUPPRESSED,
-        lane=Lane.IDLE,
+        lane=Lane.OUT,
         next_attempt_at=None,
         settled_at=lease.now(),
         parked_at=None,

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
-from django.db.models import Case, Exists, F, OuterRef, TextField, Value, When
+from django.db.models import Exists, F, OuterRef
 
 from django_smtpx import signals
-from django_smtpx.ledger.rows import Booking, atomically, database, storable
+from django_smtpx.ledger.claiming import mark, mark_rows, marking, renew
+from django_smtpx.ledger.rows import Booking, atomically, database, patiently, storable
+from django_smtpx.ledger.statements import (
+    Insert,
+    Update,
+    all_at_once,
+    insert_for,
+    takes_all_at_once,
+    update_rows,
+)
 from django_smtpx.ledger.suppressing import feed
 from django_smtpx.models import Attempt, Delivery, Message
 
@@ -18,6 +26,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django_smtpx.ledger.clock import Lease
+    from django_smtpx.ledger.rows import Row
+    from django_smtpx.retry import Decision
+
+    Written = tuple[Booking, int]
+    """What was written, and the number of its attempt."""
 
 Status = Delivery.Status
 Lane = Delivery.Lane
@@ -33,13 +46,34 @@ def settle(lease: Lease, bookings: Sequence[Booking]) -> int:
     lease ran out, but that nobody has claimed since, still takes a late
     ``sent``: the server's 250 is the truth about it.
     """
+    return settle_and_mark(lease, bookings, ())[0]
+
+
+def settle_and_mark(
+    lease: Lease, bookings: Sequence[Booking], rows: Sequence[Row]
+) -> tuple[int, bool]:
+    """Write outcomes, mark what may leave next, and return how many were written and whether
+    the content of ``rows`` may leave.
+
+    As :func:`settle` and :func:`~django_smtpx.ledger.mark` do it, in one transaction: a drain
+    waits for the disk once instead of twice.
+    """
     if not bookings:
-        return 0
+        return 0, mark(lease, rows) if rows else True
     using = database()
     now = lease.now()
-    written = atomically(lambda: _write(lease, bookings, now, using), using)
+    may_mark = not (rows and lease.runs_low()) or renew(lease)
+
+    def write() -> tuple[list[Written], bool]:
+        written = _write(lease, bookings, now, using)
+        return written, may_mark and (not rows or mark_rows(lease, rows, using))
+
+    done = None
+    if may_mark and takes_all_at_once(using):
+        done = patiently(lambda: _write_at_once(lease, bookings, rows, now, using), using)
+    written, marked = atomically(write, using) if done is None else done
     transaction.on_commit(lambda: _tell(written), using=using, robust=True)
-    return len(written)
+    return len(written), marked and lease.valid()
 
 
 def note(lease: Lease, bookings: Sequence[Booking]) -> None:
@@ -55,9 +89,7 @@ def note(lease: Lease, bookings: Sequence[Booking]) -> None:
         if ours.update(attempt_count=F("attempt_count") + 1) != len(bookings):
             transaction.set_rollback(True, using=using)
             return
-        Attempt.objects.using(using).bulk_create(
-            [_attempt(booking, booking.row.attempts + 1) for booking in bookings]
-        )
+        _insert_attempts(bookings, using)
 
     atomically(write, using)
 
@@ -75,42 +107,107 @@ def finish_messages(keys: Iterable[int], now: datetime, using: str) -> None:
     unsettled.filter(~Exists(waiting)).update(settled_at=now)
 
 
-def _write(
-    lease: Lease, bookings: Sequence[Booking], now: datetime, using: str
-) -> list[tuple[Booking, Attempt]]:
-    ours = Delivery.objects.using(using).filter(lease_token=lease.token)
-    held = ours.filter(status=Status.SENDING)
+def _write_at_once(
+    lease: Lease, bookings: Sequence[Booking], rows: Sequence[Row], now: datetime, using: str
+) -> tuple[list[Written], bool] | None:
+    """Write what is alike and all ours, as most is, by one statement; None: it was not written."""
+    updates, inserts = _updates(lease, bookings, now), _inserts(bookings)
+    if len(updates) > 1 or len(inserts) > 1 or any(booking.suppress for booking in bookings):
+        return None
+    whole, others = _ended(booking.row for booking in bookings if booking.decision.settled)
+    if others:
+        return None
+    (update, _), (insert, _) = updates[0], inserts[0]
+    also = [_finished(whole, now)] if whole else []
+    also += [marking(lease, rows)] if rows else []
+    met = all_at_once(using, update, insert, also)
+    if met is None:
+        return None
+    written = [(booking, booking.row.attempts + 1) for booking in bookings]
+    return written, not rows or met[-1] == len(rows)
+
+
+def _write(lease: Lease, bookings: Sequence[Booking], now: datetime, using: str) -> list[Written]:
     kept: list[Booking] = []
-    for values, group in _grouped(bookings, now):
-        keys = [booking.row.pk for booking in group]
-        count = held.filter(pk__in=keys).update(**values, **_varying(group))
-        kept.extend(group if count == len(keys) else _really_written(group, now, using))
-    written = [(booking, _attempt(booking, booking.row.attempts + 1)) for booking in kept]
-    missing = (
-        [booking for booking in bookings if booking not in kept]
-        if len(kept) < len(bookings)
-        else []
-    )
-    written += [pair for booking in missing for pair in _late(lease, booking, now, using)]
-    Attempt.objects.using(using).bulk_create([attempt for _, attempt in written])
+    for update, group in _updates(lease, bookings, now):
+        count = update_rows(update, using)
+        kept.extend(group if count == len(group) else _really_written(group, now, using))
+    written = [(booking, booking.row.attempts + 1) for booking in kept]
+    if len(kept) < len(bookings):
+        late = {id(booking) for booking in bookings}.difference(map(id, kept))
+        missing = [booking for booking in bookings if id(booking) in late]
+        written += [pair for booking in missing for pair in _late(lease, booking, now, using)]
+    _insert_attempts([booking for booking, _ in written], using)
     feed(written, now, using)
-    ended = [booking.row.message for booking, _ in written if booking.decision.settled]
-    if ended:
-        finish_messages(ended, now, using)
+    whole, others = _ended(booking.row for booking, _ in written if booking.decision.settled)
+    update_rows(_finished(whole, now), using)
+    if others:
+        finish_messages(others, now, using)
     return written
+
+
+def _ended(rows: Iterable[Row]) -> tuple[list[int], list[int]]:
+    """Return the messages of ``rows``, which end here: those that have no other, and the rest."""
+    counts: dict[int, int] = {}
+    recipients: dict[int, int] = {}
+    for row in rows:
+        counts[row.message] = counts.get(row.message, 0) + 1
+        recipients[row.message] = row.recipients
+    whole = [key for key, count in counts.items() if count == recipients[key]]
+    return whole, [key for key, count in counts.items() if count != recipients[key]]
+
+
+def _finished(messages: Sequence[int], now: datetime) -> Update:
+    return Update(
+        model=Message, keys=messages, only={"settled_at": None}, values={"settled_at": now}
+    )
+
+
+def _updates(
+    lease: Lease, bookings: Sequence[Booking], now: datetime
+) -> list[tuple[Update, list[Booking]]]:
+    """Return what is decided about the rows, and for which bookings, in as few as can be."""
+    ours = {"lease_token": lease.token, "status": Status.SENDING}
+    updates = []
+    for values, group in _grouped(bookings, now):
+        alike, each = _apart(
+            next_attempt_at={b.row.pk: b.decision.next_attempt_at for b in group},
+            reply={b.row.pk: storable(b.result.reply) for b in group},
+        )
+        update = Update(
+            model=Delivery,
+            keys=[booking.row.pk for booking in group],
+            only=ours,
+            values=values | alike,
+            each=each,
+            one_more="attempt_count",
+        )
+        updates.append((update, group))
+    return updates
+
+
+def _apart(**fields: dict[int, Any]) -> tuple[dict[str, Any], dict[str, dict[int, Any]]]:
+    """Return the fields that have one value in all rows, and those that differ, by key."""
+    alike = {}
+    each = {}
+    for name, by_key in fields.items():
+        different = set(by_key.values())
+        if len(different) == 1:
+            alike[name] = different.pop()
+        else:
+            each[name] = by_key
+    return alike, each
 
 
 def _grouped(
     bookings: Sequence[Booking], now: datetime
 ) -> list[tuple[dict[str, Any], list[Booking]]]:
     """Gather the bookings that write the same values, so that each group is one statement."""
-
-    def key(booking: Booking) -> str:
-        return repr(sorted(_values(booking, now).items()))
-
-    ordered = sorted(bookings, key=key)
-    groups = [list(group) for _, group in groupby(ordered, key=key)]
-    return [(_values(group[0], now), group) for group in groups]
+    groups: dict[tuple[Any, ...], tuple[dict[str, Any], list[Booking]]] = {}
+    for booking in bookings:
+        values = _values(booking, now)
+        groups.setdefault(tuple(values.items()), (values, []))[1].append(booking)
+    return list(groups.values())
 
 
 def _values(booking: Booking, now: datetime) -> dict[str, Any]:
@@ -124,7 +221,7 @@ def _values(booking: Booking, now: datetime) -> dict[str, Any]:
         "category": decision.category,
         "step": decision.step,
         "unknowns": decision.unknowns,
-        "lane": Lane.READY if due_now else Lane.IDLE,
+        "lane": _lane(decision, due_now=due_now),
         "settled_at": now if decision.settled else None,
         "parked_at": now if booking.park else None,
         "phase": result.phase,
@@ -138,29 +235,10 @@ def _values(booking: Booking, now: datetime) -> dict[str, Any]:
     }
 
 
-def _varying(group: Sequence[Booking]) -> dict[str, Any]:
-    """Return what differs from row to row: the server's text, and when to try again."""
-    values: dict[str, Any] = {"attempt_count": F("attempt_count") + 1}
-    field = Delivery._meta.get_field("next_attempt_at")
-    times = {booking.decision.next_attempt_at for booking in group}
-    replies = {storable(booking.result.reply) for booking in group}
-    values["next_attempt_at"] = (
-        times.pop()
-        if len(times) == 1
-        else Case(
-            *(When(pk=b.row.pk, then=Value(b.decision.next_attempt_at, field)) for b in group),
-            output_field=field,
-        )
-    )
-    values["reply"] = (
-        replies.pop()
-        if len(replies) == 1
-        else Case(
-            *(When(pk=b.row.pk, then=Value(storable(b.result.reply))) for b in group),
-            output_field=TextField(),
-        )
-    )
-    return values
+def _lane(decision: Decision, *, due_now: bool) -> Lane:
+    if decision.status != Status.DEFERRED:
+        return Lane.OUT
+    return Lane.AGAIN if due_now else Lane.IDLE
 
 
 def _really_written(group: Sequence[Booking], now: datetime, using: str) -> list[Booking]:
@@ -184,51 +262,83 @@ def _really_written(group: Sequence[Booking], now: datetime, using: str) -> list
     ]
 
 
-def _late(
-    lease: Lease, booking: Booking, now: datetime, using: str
-) -> list[tuple[Booking, Attempt]]:
+def _late(lease: Lease, booking: Booking, now: datetime, using: str) -> list[Written]:
     """Book a 250 that came after the lease ran out, unless the row was claimed since."""
     if booking.decision.status != Status.SENT:
         return []
     row = Delivery.objects.using(using).filter(pk=booking.row.pk, lease_token=lease.token)
-    values = {**_values(booking, now), **_varying([booking])}
-    if not row.exclude(status__in=(Status.SENT, Status.SENDING)).update(**values):
+    taken = row.exclude(status__in=(Status.SENT, Status.SENDING)).update(
+        **_values(booking, now),
+        next_attempt_at=None,
+        reply=storable(booking.result.reply),
+        attempt_count=F("attempt_count") + 1,
+    )
+    if not taken:
         return []
     number = Delivery.objects.using(using).values_list("attempt_count", flat=True)
-    return [(booking, _attempt(booking, number.get(pk=booking.row.pk)))]
+    return [(booking, number.get(pk=booking.row.pk))]
 
 
-def _attempt(booking: Booking, number: int) -> Attempt:
+def _insert_attempts(bookings: Iterable[Booking], using: str) -> None:
+    """Write an attempt of each booking, whose row has counted it already."""
+    for insert, group in _inserts(bookings):
+        insert_for(Delivery, [booking.row.pk for booking in group], insert, using)
+
+
+def _inserts(bookings: Iterable[Booking]) -> list[tuple[Insert, list[Booking]]]:
+    """Return the attempts of bookings, and of which, in as few as can be."""
+    groups: dict[tuple[Any, ...], list[Booking]] = {}
+    for booking in bookings:
+        groups.setdefault(tuple(_attempt(booking).items()), []).append(booking)
+    inserts = []
+    for values, group in groups.items():
+        alike, each = _apart(
+            started_at={b.row.pk: b.started_at for b in group},
+            duration={b.row.pk: b.duration for b in group},
+            reply={b.row.pk: storable(b.result.reply) for b in group},
+            transcript={b.row.pk: storable(b.transcript) for b in group},
+        )
+        insert = Insert(
+            model=Attempt,
+            copied={"delivery": "id", "number": "attempt_count"},
+            values=dict(values) | alike,
+            each=each,
+        )
+        inserts.append((insert, group))
+    return inserts
+
+
+def _attempt(booking: Booking) -> dict[str, Any]:
+    """Return what an attempt says that is mostly the same from one to the next."""
     result = booking.result
-    return Attempt(
-        delivery_id=booking.row.pk,
-        number=number,
-        started_at=booking.started_at,
-        duration=booking.duration,
-        outcome=booking.decision.outcome,
-        category=result.category,
-        action=result.action,
-        rule=result.rule,
-        phase=result.phase,
-        command=result.command[:_COMMAND_LENGTH],
-        code=result.code,
-        enhanced_code=result.enhanced_code,
-        reply=storable(result.reply),
-        host=storable(result.host)[:_HOST_LENGTH],
-        ip=result.ip,
-        port=result.port or None,
-        tls=result.tls,
-        tls_verified_by=result.tls_verified_by,
-        transcript=storable(booking.transcript),
-    )
+    return {
+        "outcome": booking.decision.outcome,
+        "category": result.category,
+        "action": result.action,
+        "rule": result.rule,
+        "phase": result.phase,
+        "command": result.command[:_COMMAND_LENGTH],
+        "code": result.code,
+        "enhanced_code": result.enhanced_code,
+        "host": storable(result.host)[:_HOST_LENGTH],
+        "ip": result.ip,
+        "port": result.port or None,
+        "tls": result.tls,
+        "tls_verified_by": result.tls_verified_by,
+    }
 
 
-def _tell(written: Sequence[tuple[Booking, Attempt]]) -> None:
-    if not signals.anyone_listens():
+def _tell(written: Sequence[Written]) -> None:
+    """Tell of outcomes that are committed; rows are read for those alone that somebody hears of."""
+    signals.tell_counts([(b.decision.outcome, b.decision.category) for b, _ in written])
+    heard = {
+        (booking.row.pk, number)
+        for booking, number in written
+        if signals.listens_to(booking.decision.outcome)
+    }
+    if not heard:
         return
-    keys = [booking.row.pk for booking, _ in written]
-    deliveries = Delivery.objects.using(database()).select_related("message").in_bulk(keys)
-    for booking, attempt in written:
-        delivery = deliveries.get(booking.row.pk)
-        if delivery is not None:
-            signals.tell_outcome(delivery, attempt)
+    attempts = Attempt.objects.using(database()).filter(delivery__in=[key for key, _ in heard])
+    for attempt in attempts.select_related("delivery__message").order_by("pk"):
+        if (attempt.delivery_id, attempt.number) in heard:
+            signals.tell_counted(attempt.delivery, attempt)

@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce
 
 from django_smtpx.ledger.asking import Facts, Refusal, Selection, Steered, Step, refusal
 from django_smtpx.ledger.claiming import WAITING
+from django_smtpx.ledger.lanes import lane_by_attempts
 from django_smtpx.ledger.rows import atomically, database
 from django_smtpx.ledger.settling import finish_messages
 from django_smtpx.ledger.storing import FIRST_NOTICE
@@ -184,7 +185,7 @@ def _make_due(rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: b
                 When(attempt_count=0, then=Value(Status.QUEUED)), default=Value(Status.DEFERRED)
             ),
             category=Coalesce(Subquery(latest.values("category")[:1]), Value("")),
-            lane=Lane.READY if due <= at else Lane.IDLE,
+            lane=lane_by_attempts() if due <= at else Lane.IDLE,
             next_attempt_at=due,
             age_from=due,
             delay_notice_at=due + FIRST_NOTICE,
@@ -244,7 +245,7 @@ _WRITERS = {
 def _ended(status: Delivery.Status, at: datetime) -> dict[str, Any]:
     return {
         "status": status,
-        "lane": Lane.IDLE,
+        "lane": Lane.OUT,
         "next_attempt_at": None,
         "parked_at": None,
         "delay_notice_at": None,

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from django.db import connections, transaction
 from django.utils import timezone
 
-from django_smtpx.config import mailers
+from django_smtpx.config import content_inline_max, mailers
+from django_smtpx.ledger.clock import database_now
+from django_smtpx.ledger.keeping import Filed
 from django_smtpx.ledger.rows import database, patiently
+from django_smtpx.ledger.statements import store_at_once, takes_all_at_once
 from django_smtpx.models import Content, Delivery, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from django_smtpx.compose import Composed
@@ -37,17 +40,21 @@ class Stored:
 def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUEUE) -> list[Stored]:
     """Store each mail for the mailer named beside it, all or none, in a fixed number of statements.
 
-    In the caller's transaction where there is one. A mail whose idempotency
-    key is known to its mailer is not stored again; a conflict breaks no
-    transaction.
+    In the caller's transaction where there is one. Large contents take more of them: they go into
+    the database in parts, or into files, which are written first and raise what their storage
+    raises. A mail whose idempotency key is known to its mailer is not stored again; a conflict
+    breaks no transaction.
     """
     using = database()
-    now = timezone.now()
+    now = _now([mail for _, mail in mails], using)
 
     def write() -> list[Stored]:
         # New objects for each try: those of a failed one have primary keys that
         # were rolled back, and may be somebody else's by now.
         messages = [_message(mailer, mail, mode, now) for mailer, mail in mails]
+        if len(mails) == 1 and _store_at_once(messages[0], mails[0][1], now, using):
+            return [Stored(messages[0], True)]
+        files.committing = False
         with transaction.atomic(using=using):
             stored = _insert_messages(messages, using)
             fresh = [
@@ -55,10 +62,37 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
                 for entry, (_, mail) in zip(stored, mails, strict=True)
                 if entry.new
             ]
-            _insert_parts(fresh, now, using)
+            files.insert(fresh, using)
+            Delivery.objects.using(using).bulk_create(_deliveries(fresh, now), batch_size=1000)
+            files.committing = True
             return stored
 
-    return patiently(write, using)
+    with Filed(mail for _, mail in mails) as files:
+        stored = patiently(write, using)
+        files.keep(entry.message.uuid for entry in stored if entry.new)
+    return stored
+
+
+def _store_at_once(message: Message, mail: Composed, now: datetime, using: str) -> bool:
+    """Store a single mail by a single statement; False: that cannot be, and nothing was stored."""
+    if not takes_all_at_once(using) or mail.idempotency_key is not None:
+        return False
+    if len(mail.content) > content_inline_max():
+        return False
+    content = Content(message=message, data=mail.content)
+    deliveries = _deliveries([(message, mail)], now)
+    store_at_once(message, [[content], deliveries], "message", using)
+    return True
+
+
+def _now(mails: Sequence[Composed], using: str) -> datetime:
+    """Return the time by our own clock, or by the database's where some mail is for later.
+
+    What is due at once is so whatever the time. For the rest a clock that is ahead would be too
+    early; one statement more is little beside that.
+    """
+    scheduled = any(mail.send_at is not None for mail in mails)
+    return database_now(using) if scheduled else timezone.now()
 
 
 def find(mailer: str, key: str) -> Message | None:
@@ -78,6 +112,7 @@ def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
         from_header=mail.from_header,
         subject=mail.subject,
         size=len(mail.content),
+        recipient_count=len(mail.recipients),
         priority=mail.priority,
         send_at=mail.send_at,
         expires_at=mail.expires_at,
@@ -138,19 +173,13 @@ def _digest(mailer: str, key: str | None) -> str | None:
     return None if key is None else sha256(f"{mailer}\0{key}".encode()).hexdigest()
 
 
-def _insert_parts(fresh: list[tuple[Message, Composed]], now: datetime, using: str) -> None:
-    Content.objects.using(using).bulk_create(
-        [Content(message=message, data=mail.content) for message, mail in fresh]
-    )
+def _deliveries(fresh: Iterable[tuple[Message, Composed]], now: datetime) -> list[Delivery]:
     straight = {name for name, mailer in mailers().items() if mailer.transport == "mx"}
-    Delivery.objects.using(using).bulk_create(
-        [
-            _delivery(message, recipient, now, straight=message.mailer in straight)
-            for message, mail in fresh
-            for recipient in mail.recipients
-        ],
-        batch_size=1000,
-    )
+    return [
+        _delivery(message, recipient, now, straight=message.mailer in straight)
+        for message, mail in fresh
+        for recipient in mail.recipients
+    ]
 
 
 def _delivery(message: Message, recipient: str, now: datetime, *, straight: bool) -> Delivery:

@@ -86,20 +86,20 @@ def suppressed(recipients: Iterable[str], at: datetime) -> dict[str, Suppressed]
     return found
 
 
-def feed(written: Iterable[tuple[Booking, Attempt]], at: datetime, using: str) -> None:
+def feed(written: Iterable[tuple[Booking, int]], at: datetime, using: str) -> None:
     """Put the recipients of outcomes that say so on the list, with the attempt as evidence.
 
-    In the transaction that writes the outcomes. Who is on it already stays
-    there as he is; a row that has expired begins anew.
+    ``written`` are bookings with the numbers of their attempts, and this is the transaction that
+    wrote them. Who is on it already stays there as he is; a row that has expired begins anew.
     """
     condemned = {
-        digest_of(booking.row.recipient): (booking, attempt)
-        for booking, attempt in written
+        digest_of(booking.row.recipient): (booking, number)
+        for booking, number in written
         if booking.suppress
     }
     if not condemned:
         return
-    keys = _attempt_keys([attempt for _, attempt in condemned.values()], using)
+    keys = _attempt_keys([booking.row.pk for booking, _ in condemned.values()], using)
     # In one order everywhere: two that wait for each other's new row would be a deadlock.
     rows = [
         Suppression(
@@ -107,9 +107,9 @@ def feed(written: Iterable[tuple[Booking, Attempt]], at: datetime, using: str) -
             reason=_reason(booking.result),
             category=booking.result.category,
             created_at=at,
-            attempt_id=keys[attempt.delivery_id, attempt.number],
+            attempt_id=keys[booking.row.pk, number],
         )
-        for _, (booking, attempt) in sorted(condemned.items())
+        for _, (booking, number) in sorted(condemned.items())
     ]
     _insert(rows, at, using)
 
@@ -190,13 +190,9 @@ def _insert(rows: Sequence[Suppression], at: datetime, using: str) -> None:
             )
 
 
-def _attempt_keys(attempts: Sequence[Attempt], using: str) -> dict[tuple[int, int], int]:
-    """Return the primary keys of new attempts, also where a bulk insert does not return them."""
-    if all(attempt.pk for attempt in attempts):
-        return {(attempt.delivery_id, attempt.number): attempt.pk for attempt in attempts}
-    rows = Attempt.objects.using(using).filter(
-        delivery__in=[attempt.delivery_id for attempt in attempts]
-    )
+def _attempt_keys(deliveries: Sequence[int], using: str) -> dict[tuple[int, int], int]:
+    """Return the primary key of each attempt of ``deliveries``, by delivery and number."""
+    rows = Attempt.objects.using(using).filter(delivery__in=deliveries)
     return {
         (delivery, number): pk
         for delivery, number, pk in rows.values_list("delivery", "number", "pk")

@@ -1,4 +1,4 @@
-"""What the sweep does with rows that nobody is sending: promote, park, expire, reclaim, purge.
+"""What the sweep does with rows that nobody is sending: promote, expire, reclaim.
 
 Every step works in bounded batches, so none holds a lock for long.
 """
@@ -9,39 +9,38 @@ import logging
 import random
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models import F, Q, QuerySet
 
 from django_smtpx import signals
 from django_smtpx.config import mailers
-from django_smtpx.ledger.claiming import WAITING
-from django_smtpx.ledger.rows import (
-    ROW_FIELDS,
-    Row,
-    atomically,
-    database,
-    patiently,
-    update_some,
+from django_smtpx.ledger.lanes import (
+    MAY_BE_POISON,
+    READY_LANES,
+    WAITING_LANES,
+    idle,
+    made_ready,
+    ready_in,
+    waiting,
+    waiting_in,
 )
+from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_all
 from django_smtpx.ledger.settling import finish_messages
-from django_smtpx.ledger.suppressing import forget_expired
 from django_smtpx.models import (
     Action,
     Attempt,
     Category,
-    Content,
     Delivery,
     Message,
-    Suppression,
     Turn,
 )
 from django_smtpx.retry import Decision, decide, decide_now
 from django_smtpx.smtp import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -52,7 +51,6 @@ MAX_LEASES_LOST = 3
 """A delivery whose worker died so many times is given up: it may be what kills it."""
 
 _BATCH = 1000
-_PURGE_BATCH = 200
 _LOST = (
     "The worker died, or lost its database, after the content may have left "
     "and before the outcome was written."
@@ -84,30 +82,22 @@ def take_turn(name: str, every: float, at: datetime) -> bool:
 
 def promote(at: datetime) -> int:
     """Move what has come due into the ready set, and count it."""
-    due = Delivery.objects.using(database()).filter(
-        lane=Lane.IDLE, status__in=WAITING, next_attempt_at__lte=at
-    )
-    rested = ExpressionWrapper(
-        F("age_from") + (Value(at, DateTimeField()) - F("parked_at")), DateTimeField()
-    )
-    count = 0
-    for lane, lost in ((Lane.ALONE, Q(leases_lost__gte=2)), (Lane.READY, Q(leases_lost__lt=2))):
-        parked = due.filter(lost, parked_at__isnull=False)
-        count += _update_all(parked, lane=lane, age_from=rested, parked_at=None)
-        count += _update_all(due.filter(lost, parked_at=None), lane=lane)
-    return count
+    rows = Delivery.objects.using(database()).filter(idle(), lane=Lane.IDLE)
+    due = rows.filter(next_attempt_at__lte=at)
+    return update_all(due.order_by("next_attempt_at"), **made_ready(at))
 
 
 def expire(at: datetime) -> int:
     """End what waits beyond its ``expires_at`` as ``failed``/``expired``, and count it."""
     using = database()
-    over = Delivery.objects.using(using).filter(expires_at__lte=at, status__in=WAITING)
 
-    def end_some() -> int:
+    def end_some(lane: Lane) -> int:
+        rows = Delivery.objects.using(using).filter(waiting_in(lane), expires_at__lte=at)
+        over = rows.order_by("expires_at")
         keys = list(over.values_list("pk", flat=True)[:_BATCH])
         return atomically(lambda: _end_expired(keys, at, using), using) if keys else 0
 
-    return _in_batches(end_some)
+    return sum(_in_batches(partial(end_some, lane)) for lane in WAITING_LANES)
 
 
 def reclaim(at: datetime) -> int:
@@ -117,12 +107,14 @@ def reclaim(at: datetime) -> int:
     have been delivered: it gets an attempt whose outcome is unknown.
     """
     using = database()
-    lost = Delivery.objects.using(using).filter(status=Status.SENDING, lease_expires_at__lte=at)
+    sending = Delivery.objects.using(using).filter(status=Status.SENDING)
+    lost = sending.filter(lease_expires_at__lte=at).order_by("pk")
     count = 0
     # The recipients of a message that were lost together come back together.
     chances: dict[int, float] = {}
     for row, token in list(_claimed_rows(lost)):
-        still = lost.filter(pk=row.pk, lease_token=token)
+        # A worker that goes by another clock may have marked it since we looked.
+        still = lost.order_by().filter(pk=row.pk, lease_token=token, marked=row.marked)
         rand = chances.setdefault(row.message, random.random())  # noqa: S311 (spreads retries)
         try:
             count += atomically(partial(_take_back, row, still, at, using, rand=rand), using)
@@ -132,10 +124,16 @@ def reclaim(at: datetime) -> int:
     return count
 
 
-def waiting_mailers() -> list[str]:
-    """Return the names of the mailers that have ready mail."""
-    lanes = (Lane.READY, Lane.ALONE)
-    return sorted({name for lane in lanes for name in _distinct(_in_lane(lane), "mailer")})
+def waiting_mailers(names: Iterable[str]) -> list[str]:
+    """Return those of these mailers that have ready mail, in their order."""
+    return [
+        name
+        for name in names
+        if any(
+            _any_of(_in(lane).filter(mailer=name), "destination", "-priority", "pk")
+            for lane in READY_LANES
+        )
+    ]
 
 
 def ready_destinations(mailer: str) -> list[str]:
@@ -143,52 +141,38 @@ def ready_destinations(mailer: str) -> list[str]:
     return sorted(
         {
             name
-            for lane in (Lane.READY, Lane.ALONE)
-            for name in _distinct(_in_lane(lane).filter(mailer=mailer), "destination")
+            for lane in READY_LANES
+            for name in _distinct(_in(lane).filter(mailer=mailer), "destination")
         }
     )
 
 
 def has_ready(mailer: str, destination: str) -> bool:
     """Say whether ``mailer`` has ready mail straight for ``destination``."""
-    rows = Delivery.objects.using(database()).filter(mailer=mailer, destination=destination)
-    return rows.filter(lane__in=(Lane.READY, Lane.ALONE)).exists()
+    return any(
+        _any_of(_in(lane).filter(mailer=mailer, destination=destination), "-priority", "pk")
+        for lane in READY_LANES
+    )
 
 
 def redirect_ready(mailer: str, *, by_domain: bool) -> int:
     """Let ready mail that was stored when ``mailer`` had another transport go as it has to now."""
-    ready = Delivery.objects.using(database()).filter(
-        mailer=mailer, lane__in=(Lane.READY, Lane.ALONE)
-    )
-    astray = ready.filter(destination__gt="")
-    if by_domain:
-        astray = ready.filter(destination="").exclude(domain="")
-    if not astray.exists():
-        return 0
-    return _update_all(astray, destination=F("domain") if by_domain else "")
-
-
-def purge(at: datetime, content_age: timedelta, log_age: timedelta) -> tuple[int, int]:
-    """Delete content, and later the rows, of messages that were wholly settled so long ago.
-
-    What expired on the suppression list goes with the log. Returns how many
-    contents and how many messages went.
-    """
-    using = database()
-    old = Content.objects.using(using).filter(message__settled_at__lte=at - content_age)
-    contents = _in_batches(lambda: _delete_contents(old, using))
-    gone = Message.objects.using(using).filter(settled_at__lte=at - log_age)
-    messages = _in_batches(lambda: _delete_messages(gone, using))
-    _in_batches(lambda: forget_expired(at - log_age))
-    return contents, messages
+    count = 0
+    for lane in READY_LANES:
+        astray = _in(lane).filter(mailer=mailer, destination__gt="").order_by("destination")
+        if by_domain:
+            astray = _in(lane).filter(mailer=mailer, destination="", domain__gt="")
+            astray = astray.order_by("-priority", "pk")
+        count += update_all(astray, destination=F("domain") if by_domain else "")
+    return count
 
 
 def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
     rows = Delivery.objects.using(using).filter(pk__in=keys)
-    count = rows.filter(status__in=WAITING).update(
+    count = rows.filter(waiting()).update(
         status=Status.FAILED,
         category=Category.EXPIRED,
-        lane=Lane.IDLE,
+        lane=Lane.OUT,
         next_attempt_at=None,
         parked_at=None,
         settled_at=at,
@@ -203,8 +187,15 @@ def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
     return count
 
 
-def _in_lane(lane: Lane) -> QuerySet[Delivery]:
-    return Delivery.objects.using(database()).filter(lane=lane)
+def _in(lane: Lane) -> QuerySet[Delivery]:
+    return Delivery.objects.using(database()).filter(ready_in(lane))
+
+
+def _any_of(rows: QuerySet[Delivery], *order: str) -> bool:
+    """Say whether there is one, looking along the index: ``exists()`` leaves that to the planner,
+    and may go through the log until it meets one.
+    """
+    return bool(rows.order_by(*order).values_list("pk")[:1])
 
 
 def _distinct(rows: QuerySet[Delivery], field: str) -> Iterator[str]:
@@ -214,10 +205,6 @@ def _distinct(rows: QuerySet[Delivery], field: str) -> Iterator[str]:
     while value is not None:
         yield value
         value = values.filter(**{f"{field}__gt": value}).first()
-
-
-def _update_all(rows: QuerySet[Delivery], **values: Any) -> int:
-    return _in_batches(lambda: update_some(rows, _BATCH, **values))
 
 
 def _in_batches(work: Callable[[], int]) -> int:
@@ -242,10 +229,16 @@ def _take_back(
         return _book_lost(row, still, _poisoned(lost), at, using, rand=rand)
     return still.update(
         status=Status.DEFERRED if row.attempts else Status.QUEUED,
-        lane=Lane.ALONE if lost >= MAX_LEASES_LOST - 1 else Lane.READY,
+        lane=_lane_of_lost(row, lost),
         lease_expires_at=None,
         leases_lost=lost,
     )
+
+
+def _lane_of_lost(row: Row, lost: int) -> Lane:
+    if lost >= MAY_BE_POISON:
+        return Lane.ALONE
+    return Lane.AGAIN if row.attempts else Lane.READY
 
 
 def _book_lost(
@@ -262,6 +255,7 @@ def _book_lost(
     quiet = {} if decision.status == Status.DEFERRED else {"delay_notice_at": None}
     count = still.update(
         status=decision.status,
+        lane=Lane.IDLE if decision.status == Status.DEFERRED else Lane.OUT,
         category=decision.category,
         step=decision.step,
         unknowns=decision.unknowns,
@@ -344,42 +338,3 @@ def _poisoned(lost: int) -> Result:
         command="",
         reply=_POISON.format(count=lost),
     )
-
-
-def _delete_contents(old: QuerySet[Content], using: str) -> int:
-    keys = list(old.values_list("message", flat=True)[:_PURGE_BATCH])
-
-    def delete() -> int:
-        gone = _still(Message.objects.using(using).filter(pk__in=keys))
-        return Content.objects.using(using).filter(pk__in=gone).delete()[0]
-
-    return atomically(delete, using) if keys else 0
-
-
-def _delete_messages(old: QuerySet[Message], using: str) -> int:
-    keys = list(old.values_list("pk", flat=True)[:_PURGE_BATCH])
-
-    def delete() -> int:
-        gone = _still(old.filter(pk__in=keys))
-        # Who is on the suppression list stays there without the evidence. Said here, so that the
-        # attempts can go in one statement: Django would read each with its transcript first.
-        evidence = Suppression.objects.using(using).filter(attempt__delivery__message__in=gone)
-        evidence.update(attempt=None)
-        attempts = Attempt.objects.using(using).filter(delivery__message__in=gone)
-        attempts._raw_delete(using)
-        Content.objects.using(using).filter(pk__in=gone).delete()
-        Delivery.objects.using(using).filter(message__in=gone).delete()
-        Message.objects.using(using).filter(pk__in=gone).delete()
-        return len(gone)
-
-    return atomically(delete, using) if keys else 0
-
-
-def _still(settled: QuerySet[Message]) -> list[int]:
-    """Return which of them are settled still: one that a person sends again meanwhile stays.
-
-    They are written to first, so that whoever comes after that waits, and finds them gone.
-    """
-    settled = settled.filter(settled_at__isnull=False)
-    settled.update(settled_at=F("settled_at"))
-    return list(settled.values_list("pk", flat=True))

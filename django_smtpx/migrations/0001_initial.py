@@ -49,11 +49,12 @@ class Migration(migrations.Migration):
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='UUID')),
                 ('mailer', models.CharField(blank=True, help_text='Empty: a connection without a name.', max_length=100, verbose_name='mailer')),
                 ('mode', models.CharField(choices=[('queue', 'queued for a worker'), ('now', 'sent by the calling process')], default='queue', max_length=5, verbose_name='mode')),
-                ('message_id', models.CharField(db_index=True, max_length=255, verbose_name='Message-ID')),
+                ('message_id', models.CharField(max_length=255, verbose_name='Message-ID')),
                 ('envelope_sender', models.CharField(blank=True, max_length=320, verbose_name='envelope sender')),
                 ('from_header', models.TextField(blank=True, verbose_name='From')),
                 ('subject', models.TextField(blank=True, verbose_name='subject')),
                 ('size', models.PositiveBigIntegerField(help_text='Bytes on the wire.', verbose_name='size')),
+                ('recipient_count', models.PositiveIntegerField(default=0, editable=False, help_text='0: not counted.', verbose_name='recipients')),
                 ('require_tls', models.BooleanField(default=False, help_text='Verified TLS all the way to the recipients (REQUIRETLS, RFC 8689).', verbose_name='requires TLS')),
                 ('priority', models.IntegerField(default=0, help_text='Higher goes first.', verbose_name='priority')),
                 ('send_at', models.DateTimeField(blank=True, null=True, verbose_name='send at')),
@@ -62,8 +63,8 @@ class Migration(migrations.Migration):
                 ('metadata', models.JSONField(blank=True, default=dict, verbose_name='metadata')),
                 ('idempotency_key', models.CharField(blank=True, max_length=255, null=True, verbose_name='idempotency key')),
                 ('idempotency_digest', models.CharField(editable=False, max_length=64, null=True)),
-                ('created_at', models.DateTimeField(db_index=True, verbose_name='created at')),
-                ('settled_at', models.DateTimeField(db_index=True, editable=False, null=True, verbose_name='settled at')),
+                ('created_at', models.DateTimeField(verbose_name='created at')),
+                ('settled_at', models.DateTimeField(editable=False, null=True, verbose_name='settled at')),
             ],
             options={
                 'verbose_name': 'message',
@@ -89,9 +90,9 @@ class Migration(migrations.Migration):
                 ('enhanced_code', models.CharField(blank=True, max_length=11, verbose_name='enhanced code')),
                 ('reply', models.TextField(blank=True, verbose_name='reply')),
                 ('host', models.CharField(blank=True, max_length=255, verbose_name='host')),
-                ('lane', models.PositiveSmallIntegerField(choices=[(0, 'not ready'), (1, 'ready'), (2, 'ready, to be claimed alone')], default=1, editable=False, verbose_name='lane')),
+                ('lane', models.SmallIntegerField(choices=[(-1, 'being sent, or ended'), (0, 'not ready'), (1, 'ready'), (2, 'ready, to be claimed alone'), (3, 'ready, after an attempt')], default=1, editable=False, verbose_name='lane')),
                 ('age_from', models.DateTimeField(editable=False, verbose_name='age counted from')),
-                ('expires_at', models.DateTimeField(db_index=True, editable=False, null=True, verbose_name='expires at')),
+                ('expires_at', models.DateTimeField(editable=False, null=True, verbose_name='expires at')),
                 ('step', models.PositiveIntegerField(default=0, editable=False, verbose_name='steps of the schedule used')),
                 ('unknowns', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='unknown outcomes')),
                 ('parked_at', models.DateTimeField(editable=False, null=True, verbose_name='parked at')),
@@ -99,7 +100,7 @@ class Migration(migrations.Migration):
                 ('lease_expires_at', models.DateTimeField(editable=False, null=True, verbose_name='lease expires at')),
                 ('marked', models.BooleanField(default=False, editable=False, verbose_name='content may have left')),
                 ('leases_lost', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='leases lost')),
-                ('delay_notice_at', models.DateTimeField(db_index=True, editable=False, null=True, verbose_name='next notice of delay at')),
+                ('delay_notice_at', models.DateTimeField(editable=False, null=True, verbose_name='next notice of delay at')),
             ],
             options={
                 'verbose_name': 'delivery',
@@ -213,15 +214,36 @@ class Migration(migrations.Migration):
             fields=[
                 ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='body', serialize=False, to='django_smtpx.message')),
                 ('data', models.BinaryField(verbose_name='data')),
+                ('large_size', models.PositiveBigIntegerField(default=0, verbose_name='bytes kept elsewhere')),
+                ('storage', models.CharField(blank=True, max_length=100, verbose_name='storage')),
+                ('name', models.CharField(blank=True, max_length=255, verbose_name='file')),
             ],
             options={
                 'verbose_name': 'content',
                 'verbose_name_plural': 'contents',
             },
         ),
+        migrations.CreateModel(
+            name='ContentPart',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('offset', models.PositiveBigIntegerField(verbose_name='offset')),
+                ('data', models.BinaryField(verbose_name='data')),
+                ('content', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='django_smtpx.content')),
+            ],
+            options={
+                'verbose_name': 'part of a content',
+                'verbose_name_plural': 'parts of contents',
+                'constraints': [models.UniqueConstraint(fields=('content', 'offset'), name='smtpx_content_part')],
+            },
+        ),
         migrations.AddIndex(
             model_name='message',
-            index=models.Index(fields=['mailer'], name='smtpx_message_mailer'),
+            index=models.Index(fields=['mailer', 'id'], name='smtpx_message_mailer'),
+        ),
+        migrations.AddIndex(
+            model_name='message',
+            index=models.Index(fields=['message_id'], name='smtpx_message_message_id'),
         ),
         migrations.AddConstraint(
             model_name='message',
@@ -235,7 +257,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='attempt',
             name='delivery',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='django_smtpx.delivery', verbose_name='delivery'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='django_smtpx.delivery', verbose_name='delivery'),
         ),
         migrations.AddConstraint(
             model_name='ratewindow',
@@ -260,19 +282,39 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['lane', 'mailer', 'destination', '-priority', 'id'], name='smtpx_delivery_claim'),
+            index=models.Index(condition=models.Q(('lane__lte', 0), _negated=True), fields=['lane', 'mailer', 'destination', '-priority', 'id'], name='smtpx_delivery_claim'),
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['lane', 'status', 'next_attempt_at'], name='smtpx_delivery_due'),
+            index=models.Index(condition=models.Q(models.Q(('lane__lt', 0), _negated=True), models.Q(('lane__gt', 0), _negated=True)), fields=['lane', 'next_attempt_at'], name='smtpx_delivery_due'),
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['status', 'lease_expires_at'], name='smtpx_delivery_lease'),
+            index=models.Index(condition=models.Q(models.Q(('lane__lt', 0), _negated=True), ('expires_at__isnull', False)), fields=['lane', 'expires_at'], name='smtpx_delivery_expires'),
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['lease_token'], name='smtpx_delivery_token'),
+            index=models.Index(condition=models.Q(models.Q(('lane__lt', 0), _negated=True), ('delay_notice_at__isnull', False)), fields=['delay_notice_at'], name='smtpx_delivery_notice'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['mailer', 'parked_at'], name='smtpx_delivery_parked'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('lease_token__isnull', False)), fields=['lease_token'], name='smtpx_delivery_token'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['status', 'id'], name='smtpx_delivery_status'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['mailer', 'id'], name='smtpx_delivery_mailer'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(models.Q(('category', ''), _negated=True), models.Q(('category', 'ok'), _negated=True)), fields=['category', 'id'], name='smtpx_delivery_category'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -1,8 +1,9 @@
 """The rows: fields, choices and indexes; ``ledger`` writes them, and ``pacing`` its own."""
 
 from django_smtpx.models.choices import Action, Category, Phase
+from django_smtpx.models.content import Content, ContentAway, ContentPart
 from django_smtpx.models.live import RateWindow, RefusedCredential, Route, Slot, Turn
-from django_smtpx.models.mail import Attempt, Content, Delivery, Message
+from django_smtpx.models.mail import Attempt, Delivery, Message
 from django_smtpx.models.suppression import Suppression
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Attempt",
     "Category",
     "Content",
+    "ContentAway",
+    "ContentPart",
     "Delivery",
     "Message",
     "Phase",

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.models.choices import Action, Category, Phase
+from django_smtpx.models.content import Content
 
 if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
     from django.db.models.fields.related_descriptors import RelatedManager
+
+
+class _PartlyIndexed(models.Model):
+    """Has indexes with conditions: whole ones will do where the database has no partial ones."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def check(cls, **kwargs: Any) -> list[CheckMessage]:
+        """Leave out that MariaDB ignores the conditions: the columns are chosen for that, too."""
+        return [message for message in super().check(**kwargs) if message.id != "models.W037"]
 
 
 class Message(models.Model):
@@ -26,11 +40,14 @@ class Message(models.Model):
         _("mailer"), max_length=100, blank=True, help_text=_("Empty: a connection without a name.")
     )
     mode = models.CharField(_("mode"), max_length=5, choices=Mode.choices, default=Mode.QUEUE)
-    message_id = models.CharField(_("Message-ID"), max_length=255, db_index=True)
+    message_id = models.CharField(_("Message-ID"), max_length=255)
     envelope_sender = models.CharField(_("envelope sender"), max_length=320, blank=True)
     from_header = models.TextField(_("From"), blank=True)
     subject = models.TextField(_("subject"), blank=True)
     size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes on the wire."))
+    recipient_count = models.PositiveIntegerField(
+        _("recipients"), default=0, editable=False, help_text=_("0: not counted.")
+    )
     require_tls = models.BooleanField(
         _("requires TLS"),
         default=False,
@@ -44,13 +61,8 @@ class Message(models.Model):
     idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 (unset is NULL: unique among the set ones alone)
     # Of mailer and key: collations that take "KEY" for "key" cannot take two digests for one.
     idempotency_digest = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 (as the key)
-    created_at = models.DateTimeField(_("created at"), db_index=True)
-    settled_at = models.DateTimeField(
-        _("settled at"),
-        null=True,
-        editable=False,
-        db_index=True,
-    )
+    created_at = models.DateTimeField(_("created at"))
+    settled_at = models.DateTimeField(_("settled at"), null=True, editable=False)
 
     if TYPE_CHECKING:
         deliveries: RelatedManager[Delivery]
@@ -64,37 +76,29 @@ class Message(models.Model):
                 fields=("idempotency_digest",), name="smtpx_message_idempotency"
             ),
         )
-        indexes = (models.Index(fields=("mailer",), name="smtpx_message_mailer"),)
+        # None of settled_at: what is written last of a message need not touch its indexes then.
+        indexes = (
+            models.Index(fields=("mailer", "id"), name="smtpx_message_mailer"),
+            # Without the second one for LIKE that db_index makes on PostgreSQL.
+            models.Index(fields=("message_id",), name="smtpx_message_message_id"),
+        )
 
     def __str__(self) -> str:
         return f"{self.subject or '–'} {self.message_id}"
 
     @property
     def content(self) -> bytes | None:
-        """The bytes as sent, with CRLF line ends; None once purged."""
+        """The bytes as sent, with CRLF line ends; None once purged.
+
+        Raises ``OSError`` where they are in a storage that does not give them just now.
+        """
         try:
-            return bytes(self.body.data)
-        except Content.DoesNotExist:
+            return self.body.read()
+        except (Content.DoesNotExist, FileNotFoundError):
             return None
 
 
-class Content(models.Model):
-    """A message's bytes, apart from what lists and claims read."""
-
-    message = models.OneToOneField(
-        Message, on_delete=models.CASCADE, primary_key=True, related_name="body"
-    )
-    data = models.BinaryField(_("data"))
-
-    class Meta:
-        verbose_name = _("content")
-        verbose_name_plural = _("contents")
-
-    def __str__(self) -> str:
-        return str(self.pk)
-
-
-class Delivery(models.Model):
+class Delivery(_PartlyIndexed):
     """One envelope recipient of one message, and where its delivery stands."""
 
     class Status(models.TextChoices):
@@ -108,11 +112,18 @@ class Delivery(models.Model):
         CANCELLED = "cancelled", _("cancelled")
 
     class Lane(models.IntegerChoices):
-        """Which set a row is in: a claim reads one lane, so what is not due costs it nothing."""
+        """Which set a row is in: a claim reads one lane, so what is not due costs it nothing.
 
+        What waits has a lane from 0 on, and what is ready one above 0: the partial indexes go by
+        that, so that the log, which is out, costs what waits nothing.
+        """
+
+        OUT = -1, _("being sent, or ended")
         IDLE = 0, _("not ready")
         READY = 1, _("ready")
         ALONE = 2, _("ready, to be claimed alone")
+        # Apart from what is new, which would wait behind a wave of them.
+        AGAIN = 3, _("ready, after an attempt")
 
     message = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("message")
@@ -144,11 +155,11 @@ class Delivery(models.Model):
     reply = models.TextField(_("reply"), blank=True)
     host = models.CharField(_("host"), max_length=255, blank=True)
     # the ledger's own
-    lane = models.PositiveSmallIntegerField(
+    lane = models.SmallIntegerField(
         _("lane"), choices=Lane.choices, default=Lane.READY, editable=False
     )
     age_from = models.DateTimeField(_("age counted from"), editable=False)
-    expires_at = models.DateTimeField(_("expires at"), null=True, db_index=True, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
     step = models.PositiveIntegerField(_("steps of the schedule used"), default=0, editable=False)
     unknowns = models.PositiveSmallIntegerField(_("unknown outcomes"), default=0, editable=False)
     parked_at = models.DateTimeField(_("parked at"), null=True, editable=False)
@@ -156,9 +167,7 @@ class Delivery(models.Model):
     lease_expires_at = models.DateTimeField(_("lease expires at"), null=True, editable=False)
     marked = models.BooleanField(_("content may have left"), default=False, editable=False)
     leases_lost = models.PositiveSmallIntegerField(_("leases lost"), default=0, editable=False)
-    delay_notice_at = models.DateTimeField(
-        _("next notice of delay at"), null=True, editable=False, db_index=True
-    )
+    delay_notice_at = models.DateTimeField(_("next notice of delay at"), null=True, editable=False)
 
     if TYPE_CHECKING:
         message_id: int
@@ -172,16 +181,55 @@ class Delivery(models.Model):
             ("cancel_delivery", "Can cancel deliveries"),
             ("settle_delivery", "Can decide about deliveries of unknown outcome"),
         )
+        # On PostgreSQL a row that changes is written anew to every index whose condition it meets,
+        # and it changes as it is claimed and as it is settled. So an index is partial wherever the
+        # settled rows, the log, are not looked for by it. Where there are no partial ones it is
+        # whole, and the columns in front keep the log out of the way.
         indexes = (
             # By fields: one of expressions is left out, without a word, where the
             # database has none (MariaDB), and a claim would lock all that is ready.
             models.Index(
                 fields=("lane", "mailer", "destination", "-priority", "id"),
                 name="smtpx_delivery_claim",
+                condition=~models.Q(lane__lte=0),
             ),
-            models.Index(fields=("lane", "status", "next_attempt_at"), name="smtpx_delivery_due"),
-            models.Index(fields=("status", "lease_expires_at"), name="smtpx_delivery_lease"),
-            models.Index(fields=("lease_token",), name="smtpx_delivery_token"),
+            models.Index(
+                fields=("lane", "next_attempt_at"),
+                name="smtpx_delivery_due",
+                # Not lane=0: PostgreSQL leaves out of a range what the condition says word for
+                # word, and has no range of the second column without the first.
+                condition=~models.Q(lane__lt=0) & ~models.Q(lane__gt=0),
+            ),
+            models.Index(
+                fields=("lane", "expires_at"),
+                name="smtpx_delivery_expires",
+                condition=~models.Q(lane__lt=0) & models.Q(expires_at__isnull=False),
+            ),
+            models.Index(
+                fields=("delay_notice_at",),
+                name="smtpx_delivery_notice",
+                condition=~models.Q(lane__lt=0) & models.Q(delay_notice_at__isnull=False),
+            ),
+            models.Index(
+                fields=("mailer", "parked_at"),
+                name="smtpx_delivery_parked",
+                condition=models.Q(parked_at__isnull=False),
+            ),
+            models.Index(
+                fields=("lease_token",),
+                name="smtpx_delivery_token",
+                condition=models.Q(lease_token__isnull=False),
+            ),
+            # For people's lists, newest first, and for leases that have run out: what is being
+            # sent is as much as the workers hold, however long the log is.
+            models.Index(fields=("status", "id"), name="smtpx_delivery_status"),
+            models.Index(fields=("mailer", "id"), name="smtpx_delivery_mailer"),
+            # Of what failed or waits for a reason; all that is sent has a category, too: "ok".
+            models.Index(
+                fields=("category", "id"),
+                name="smtpx_delivery_category",
+                condition=~models.Q(category="") & ~models.Q(category="ok"),
+            ),
             models.Index(fields=("recipient",), name="smtpx_delivery_recipient"),
         )
 
@@ -198,8 +246,13 @@ class Attempt(models.Model):
         FAILED = "failed", _("failed")
         UNKNOWN = "unknown", _("unknown")
 
+    # The unique index begins with it, and is the only one.
     delivery = models.ForeignKey(
-        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery")
+        Delivery,
+        on_delete=models.CASCADE,
+        related_name="attempts",
+        verbose_name=_("delivery"),
+        db_index=False,
     )
     number = models.PositiveIntegerField(_("number"))
     started_at = models.DateTimeField(_("started at"))

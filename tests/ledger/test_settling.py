@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_smtpx import ledger
@@ -29,7 +30,7 @@ def test_a_sent_delivery_is_settled_with_its_attempt():
     assert (row.status, row.category, row.code, row.attempt_count) == ("sent", "ok", 250, 1)
     assert (row.phase, row.enhanced_code, row.host) == ("eod", "2.0.0", "mx.example.com")
     assert row.reply == "Ok: queued for to@example.com"
-    assert (row.lane, row.marked, row.lease_token) == (0, False, None)
+    assert (row.lane, row.marked, row.lease_token) == (Delivery.Lane.OUT, False, None)
     assert row.settled_at is not None
     attempt = Attempt.objects.get()
     assert (attempt.number, attempt.outcome, attempt.duration) == (1, "sent", 0.5)
@@ -78,11 +79,11 @@ def test_a_chunk_is_settled_in_a_fixed_number_of_statements(count, django_assert
 
 
 def test_due_now_is_ready_now():
-    """A delivery that is due at once needs no sweep."""
+    """A delivery that is due at once needs no sweep, and comes after what is new."""
     stored()
     lease, rows = claimed()
     ledger.settle(lease, [booking(rows[0], "deferred", next_attempt_at=lease.now())])
-    assert Delivery.objects.get().lane == Delivery.Lane.READY
+    assert Delivery.objects.get().lane == Delivery.Lane.AGAIN
 
 
 def test_parked_rows_know_since_when():
@@ -243,3 +244,25 @@ def test_settling_twice_is_settling_once():
     assert ledger.settle(lease, bookings) == 0
     assert Attempt.objects.count() == 2
     assert statuses() == ["sent", "sent"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", ["sent", "failed"])
+def test_rows_are_read_for_those_outcomes_alone_that_somebody_hears_of(status):
+    """A site that wants to know what failed does not pay for what was sent."""
+    told = []
+
+    def receive(delivery, attempt, **kwargs):
+        told.append((delivery.status, delivery.message.subject, attempt.number))
+
+    message = stored()
+    lease, rows = claimed()
+    delivery_failed.connect(receive)
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            ledger.settle(lease, [booking(row, status) for row in rows])
+    finally:
+        delivery_failed.disconnect(receive)
+    heard = status == "failed"
+    assert told == ([("failed", message.subject, 1)] if heard else [])
+    assert any(query["sql"].startswith("SELECT") for query in queries) == heard

@@ -19,7 +19,7 @@ from tests.factories import booking, claimed, result, statuses, stored
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
-IDLE, READY, ALONE = Delivery.Lane
+OUT, IDLE, READY, ALONE, AGAIN = Delivery.Lane
 ALL = Selection(mailer="default")
 
 
@@ -82,7 +82,7 @@ def waits_anew(row, at):
     """Say whether a row stands as a new one does, due at ``at``."""
     row = fresh(row)
     return (
-        row.lane == READY
+        row.lane == (AGAIN if row.attempt_count else READY)
         and row.next_attempt_at == row.age_from == at
         and row.delay_notice_at == at + timedelta(minutes=15)
         and (row.step, row.unknowns, row.leases_lost) == (0, 0, 0)
@@ -239,7 +239,7 @@ def test_arrived(status):
     steered = ledger.arrived(Selection(ids=(row.pk,)), at)
     assert steered.count == 1
     row = fresh(row)
-    assert (row.status, row.category, row.lane) == ("sent", "ok", IDLE)
+    assert (row.status, row.category, row.lane) == ("sent", "ok", OUT)
     assert row.settled_at == row.message.settled_at == at
     assert row.next_attempt_at is row.delay_notice_at is row.code is None
     assert row.reply.startswith("A person said at ")
@@ -265,7 +265,7 @@ def test_cancel(status):
     at = ledger.now()
     assert ledger.cancel(Selection(ids=(row.pk,)), at).count == 1
     row = fresh(row)
-    assert (row.status, row.lane, row.next_attempt_at) == ("cancelled", IDLE, None)
+    assert (row.status, row.lane, row.next_attempt_at) == ("cancelled", OUT, None)
     assert row.parked_at is row.delay_notice_at is None
     assert row.settled_at == row.message.settled_at == at
     assert claimed()[1] == []
@@ -392,7 +392,7 @@ def test_a_purge_meanwhile_is_seen(monkeypatch):
     write = steering._swap
 
     def purge_first(*args, **kwargs):
-        Content.objects.all().delete()
+        Content.objects.all()._raw_delete("default")
         return write(*args, **kwargs)
 
     monkeypatch.setattr(steering, "_swap", purge_first)

@@ -42,6 +42,18 @@ def test_send_at_waits_outside_the_ready_set():
     assert (row.lane, row.next_attempt_at, row.age_from) == (Delivery.Lane.IDLE, later, later)
 
 
+@pytest.mark.parametrize("ahead", [-60, 60])
+def test_send_at_goes_by_the_databases_clock(monkeypatch, ahead):
+    """A sender whose clock is a minute off lets go of nothing before its time, and delays nothing."""
+    at = ledger.now()
+    wrong = timezone.now() + timedelta(seconds=ahead)
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    row = stored(send_at=at + timedelta(seconds=30)).deliveries.get()
+    assert (row.lane, row.next_attempt_at) == (Delivery.Lane.IDLE, at + timedelta(seconds=30))
+    assert stored().deliveries.get().lane == Delivery.Lane.READY
+    assert stored(send_at=at).deliveries.get().lane == Delivery.Lane.READY
+
+
 def test_send_at_in_the_past_is_ready():
     """A mail whose time has come is ready at once."""
     row = stored(send_at=timezone.now() - timedelta(hours=1)).deliveries.get()
@@ -136,7 +148,7 @@ def test_a_store_that_is_tried_again_uses_no_key_twice(monkeypatch):
 
     monkeypatch.setattr(BaseDatabaseWrapper, "_commit", busy_once)
     monkeypatch.setattr(rows.time, "sleep", lambda seconds: stored("meanwhile@example.com"))
-    message = stored("a@example.com")
+    message = stored("a@example.com", idempotency_key="k")
     assert list(message.deliveries.values_list("recipient", flat=True)) == ["a@example.com"]
     assert Message.objects.count() == 2
 

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from django_smtpx import ledger
 from django_smtpx.ledger import upkeep
-from django_smtpx.models import Attempt, Content, Delivery, Message, Turn
+from django_smtpx.models import Attempt, Delivery, Turn
 from django_smtpx.signals import delivery_failed, delivery_unknown
 from django_smtpx.testing import real_queue
-from tests.factories import booking, claimed, statuses, stored
+from tests.factories import claimed, statuses, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -68,7 +68,9 @@ def test_parked_for_a_person_waits():
     ledger.park("default", None, at)
     assert ledger.promote(at + 1000 * HOUR) == 0
     assert ledger.unpark("default", at + HOUR) == 1
-    assert ledger.promote(at + HOUR) == 1
+    row = Delivery.objects.get()
+    assert (row.lane, row.next_attempt_at) == (Delivery.Lane.READY, at + HOUR)
+    assert (row.age_from, row.parked_at) == (row.message.created_at + HOUR, None)
 
 
 def test_unpark_leaves_scheduled_retries_alone():
@@ -94,7 +96,7 @@ def test_expire_ends_what_waits_too_long():
     finally:
         delivery_failed.disconnect(receiver)
     row = Delivery.objects.get()
-    assert (row.status, row.category, row.lane) == ("failed", "expired", Delivery.Lane.IDLE)
+    assert (row.status, row.category, row.lane) == ("failed", "expired", Delivery.Lane.OUT)
     message.refresh_from_db()
     assert message.settled_at is not None
 
@@ -106,6 +108,25 @@ def test_expire_leaves_what_is_being_sent():
     claimed()
     assert ledger.expire(at + 2 * HOUR) == 0
     assert statuses() == ["sending"]
+
+
+def test_what_is_marked_while_the_sweep_looks_may_have_left(monkeypatch):
+    """By a worker whose clock says that its lease holds: it is not taken back as not begun."""
+    stored()
+    lease, rows = claimed()
+    at = lease.now() + HOUR
+    take_back = upkeep._take_back
+
+    def late(*args, **values):
+        assert ledger.mark(lease, rows)
+        return take_back(*args, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "_take_back", late)
+        assert ledger.reclaim(at) == 0
+    assert statuses() == ["sending"]
+    assert ledger.reclaim(at) == 1
+    assert Attempt.objects.get().outcome == "unknown"
 
 
 def test_reclaim_waits_for_the_end_of_the_lease():
@@ -189,7 +210,7 @@ def test_a_poison_message_is_claimed_alone_and_then_given_up():
         ledger.reclaim(at)
         lanes.append(lane())
     row = Delivery.objects.get()
-    assert lanes == [Delivery.Lane.READY, Delivery.Lane.ALONE, Delivery.Lane.IDLE]
+    assert lanes == [Delivery.Lane.READY, Delivery.Lane.ALONE, Delivery.Lane.OUT]
     assert (row.status, row.category) == ("failed", "other_permanent")
     assert "3 times" in row.reply
     assert Attempt.objects.get().outcome == "failed"
@@ -256,61 +277,10 @@ def test_a_turn_from_a_wrong_clock_does_not_block():
 
 
 def test_waiting_mailers_are_those_with_ready_mail():
-    """Each mailer with something to send is named once."""
-    for mailer in ("b", "a", "b"):
+    """Of the mailers that are asked about, each with something to send is named."""
+    for mailer in ("b", "a", "b", "unknown"):
         stored(mailer=mailer)
     stored(mailer="later", send_at=timezone.now() + HOUR)
-    assert ledger.waiting_mailers() == ["a", "b"]
-
-
-def test_purge_takes_content_first_and_rows_later():
-    """Content goes after its retention, the log after its own."""
-    stored("a@example.com")
-    waiting = stored("b@example.com", send_at=timezone.now() + HOUR)
-    lease, rows = claimed()
-    ledger.settle(lease, [booking(row) for row in rows])
-    at = lease.now() + timedelta(days=8)
-    week, quarter = timedelta(days=7), timedelta(days=90)
-    assert ledger.purge(at, week, quarter) == (1, 0)
-    assert [message.content is None for message in Message.objects.order_by("pk")] == [True, False]
-    assert ledger.purge(at + timedelta(days=90), week, quarter) == (0, 1)
-    assert list(Message.objects.all()) == [waiting]
-    assert Content.objects.count() == 1
-
-
-def test_purge_leaves_what_is_sent_again_meanwhile(monkeypatch):
-    """A person who is faster than the deletion keeps the message, content and all."""
-    stored()
-    lease, rows = claimed()
-    ledger.settle(lease, [booking(row) for row in rows])
-    original = upkeep.atomically
-
-    def race(work, using):
-        Message.objects.update(settled_at=None)
-        return original(work, using)
-
-    monkeypatch.setattr(upkeep, "atomically", race)
-    assert ledger.purge(lease.now() + 10 * HOUR, HOUR, 24 * HOUR) == (0, 0)
-    assert Content.objects.count() == 1
-    Message.objects.update(settled_at=lease.now())
-    assert ledger.purge(lease.now() + 10 * HOUR, 24 * HOUR, HOUR) == (0, 0)
-    assert Message.objects.count() == 1
-
-
-def test_purge_leaves_unknown_ones():
-    """A message with an unknown outcome is not settled: its content stays."""
-    stored()
-    lease, rows = claimed()
-    ledger.settle(lease, [booking(rows[0], "unknown")])
-    assert ledger.purge(lease.now() + 1000 * HOUR * 24, HOUR, HOUR) == (0, 0)
-
-
-def test_purge_works_in_batches(monkeypatch):
-    """More than a batch goes too."""
-    monkeypatch.setattr(upkeep, "_PURGE_BATCH", 2)
-    for _ in range(5):
-        stored()
-    lease, rows = claimed()
-    ledger.settle(lease, [booking(row) for row in rows])
-    assert ledger.purge(lease.now() + 10 * HOUR, HOUR, HOUR) == (5, 5)
-    assert not Message.objects.exists()
+    stored(mailer="alone").deliveries.update(lane=Delivery.Lane.ALONE)
+    names = ["a", "alone", "b", "empty", "later"]
+    assert ledger.waiting_mailers(names) == ["a", "alone", "b"]
