@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from django_smtpx import ledger, signals, tasks
@@ -17,7 +16,7 @@ from django_smtpx.config import get_mailer, mailer_from_kwargs
 from django_smtpx.delivery import deliver_now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from django.core.mail import EmailMessage
 
@@ -64,7 +63,8 @@ class EmailBackend(BaseEmailBackend):
             return 0
         try:
             stored = ledger.store([(mail.mailer.name, mail.composed) for mail in mails])
-        except DatabaseError:
+        except Exception:
+            # The database's, or whatever the storage for large contents raises.
             if not self.fail_silently:
                 raise
             logger.exception("Mail could not be stored, and fail_silently is set: it is lost.")
@@ -73,7 +73,7 @@ class EmailBackend(BaseEmailBackend):
             mail.email.smtpx = entry.message  # type: ignore[attr-defined]
         fresh = [entry.message for entry in stored if entry.new]
         if fresh:
-            transaction.on_commit(partial(_announce, fresh), using=ledger.database(), robust=True)
+            _after_commit(partial(_announce, fresh), ledger.database())
         return len(mails)
 
     def _deliver(self, mail: _Mail) -> int:
@@ -95,6 +95,15 @@ class _Mail:
         self.email = email
         self.mailer = mailer
         self.composed = composed
+
+
+def _after_commit(work: Callable[[], None], using: str) -> None:
+    """Do ``work`` once the mail is committed, unless that is done by hand: nobody tells of it then,
+    and the sweep finds the mail.
+    """
+    connection = connections[using]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(work, using=using, robust=True)
 
 
 def _announce(messages: list[Message]) -> None:

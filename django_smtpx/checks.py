@@ -4,7 +4,6 @@ r"""System checks: what would fail, or surprise, at the first mail, told at the 
 id                  tells that
 =================== ==========================================================================
 django_smtpx.E001   a mailer cannot be used as it is configured
-django_smtpx.E002   a setting of this package is not supported yet
 django_smtpx.E003   a setting of this package has a value that it cannot have
 django_smtpx.E004   USE_TZ is False, and leases and due times need aware times
 django_smtpx.W001   the outbox is in an SQLite database without WAL or IMMEDIATE transactions
@@ -16,12 +15,16 @@ django_smtpx.W006   EMAIL_PORT is not set, and TLS changes its default
 django_smtpx.W007   a setting that no mailer reads (SMTPX_MAILERS beside MAILERS, or MAILERS before
                     Django 6.1)
 django_smtpx.W008   a setting begins with SMTPX\\_, and this package does not know it
+django_smtpx.W009   the outbox's database keeps times in a zone whose clocks are changed
+django_smtpx.W010   contents are kept where a site serves its files from (``check --deploy``)
 =================== ==========================================================================
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import django
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
@@ -60,7 +63,7 @@ def check_mailers(**_kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings of the whole site."""
-    return [*_unsupported(), *_out_of_range(), *_unread(), *_unknown()]
+    return [*_out_of_range(), *_unread(), *_unknown()]
 
 
 @register(TAG)
@@ -90,6 +93,32 @@ def check_database(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register(TAG)
+def check_database_time_zone(**_kwargs: Any) -> list[CheckMessage]:
+    """Return that times are kept in a way that tells two hours of the year from none."""
+    alias = router.db_for_write(Message)
+    connection = connections[alias]
+    name = connection.settings_dict.get("TIME_ZONE")
+    if not name or connection.features.supports_timezones:
+        return []
+    if not _changes(str(name)) or not _usable_mailers():
+        return []
+    return [
+        Warning(
+            f"The outbox's database {alias!r} keeps times in the zone {name!r}, whose clocks are "
+            "changed: in the hour that comes twice, leases and due times are an hour off.",
+            hint=f"Remove TIME_ZONE from DATABASES[{alias!r}]: times are kept in UTC then.",
+            id="django_smtpx.W009",
+        )
+    ]
+
+
+def _changes(name: str) -> bool:
+    """Say whether the clocks of a zone are changed in the course of a year."""
+    zone = ZoneInfo(name)
+    return len({datetime(2026, month, 1, tzinfo=zone).utcoffset() for month in (1, 4, 7, 10)}) > 1
+
+
 @register(Tags.security, deploy=True)
 def check_plaintext_auth(**_kwargs: Any) -> list[CheckMessage]:
     """Return which mailers may send their credentials in clear."""
@@ -102,6 +131,22 @@ def check_plaintext_auth(**_kwargs: Any) -> list[CheckMessage]:
         )
         for name, mailer in _usable_mailers().items()
         if any(host.allow_plaintext_auth and host.credential for host in mailer.hosts)
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_content_storage(**_kwargs: Any) -> list[CheckMessage]:
+    """Return that whoever knows a message's uuid may be able to read it."""
+    alias = settings.raw("SMTPX_CONTENT_STORAGE")
+    if alias not in ("default", "staticfiles"):
+        return []
+    return [
+        Warning(
+            f"SMTPX_CONTENT_STORAGE is {alias!r}: a site often serves the files of that storage, "
+            "and these are mail.",
+            hint="Add a storage of their own to STORAGES; silence this check if it serves none.",
+            id="django_smtpx.W010",
+        )
     ]
 
 
@@ -192,16 +237,6 @@ def _invalid(text: str, name: object) -> Error:
         hint=f"Correct the options of {name!r}: no mail can be sent through it as it is.",
         id="django_smtpx.E001",
     )
-
-
-def _unsupported() -> Iterator[CheckMessage]:
-    for name in site.UNSUPPORTED_SETTINGS:
-        if settings.raw(name) is not None:
-            yield Error(
-                f"{name} is not supported yet by this version.",
-                hint=f"Remove {name}.",
-                id="django_smtpx.E002",
-            )
 
 
 def _out_of_range() -> Iterator[CheckMessage]:

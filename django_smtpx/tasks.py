@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import bootsteps, current_app, shared_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 
 from django_smtpx import delivery
 from django_smtpx.config import mailer_errors, mailers, sweep_interval
-from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from celery import Task
     from celery.worker import WorkController
 
@@ -37,43 +41,136 @@ COALESCE = 0.1
 A drain looks again after as long, so what is committed in between is found.
 """
 
+SOFT_LIMIT = 3600
+"""Seconds after which a task of ours ends, whatever the site's limit is for its own tasks.
+
+A drain begins nothing after 20 s, and then waits for replies: ten minutes for one (RFC 5321
+section 4.5.3.2.6). A limit that is shorter would end it in the middle, and a task that says
+nothing has the site's.
+"""
+
+HARD_LIMIT = 3900
+"""Seconds after which Celery kills the process of a task of ours."""
+
 logger = logging.getLogger("django_smtpx.tasks")
+stop_sign = delivery.StopSign()
 
 
-@shared_task(name="django_smtpx.drain", ignore_result=True, max_retries=0)
+@shared_task(
+    name="django_smtpx.drain",
+    ignore_result=True,
+    max_retries=0,
+    soft_time_limit=SOFT_LIMIT,
+    time_limit=HARD_LIMIT,
+)
 def drain(mailer: str) -> None:
     """Deliver what is due for one mailer."""
+    if _in_a_worker(drain):
+        _drain_in_a_worker(mailer)
+    elif not delivery.postponed(lambda: hints.send_drain(mailer)):
+        in_place.drain(mailer)
+
+
+@shared_task(
+    name="django_smtpx.sweep",
+    ignore_result=True,
+    max_retries=0,
+    soft_time_limit=SOFT_LIMIT,
+    time_limit=HARD_LIMIT,
+)
+def sweep() -> None:
+    """Wake what is due, and reclaim expired leases."""
+    here = _drain_in_a_worker if _in_a_worker(sweep) else in_place.drain
+    delivery.sweep(hints.send_drain, hints.send_purge, here=here)
+
+
+@shared_task(
+    name="django_smtpx.purge",
+    ignore_result=True,
+    max_retries=0,
+    soft_time_limit=SOFT_LIMIT,
+    time_limit=HARD_LIMIT,
+)
+def purge() -> None:
+    """Apply the retention, for some seconds: the next sweep goes on with what is left."""
+    delivery.purge_a_while(stop_sign.is_raised if _in_a_worker(purge) else delivery.never)
+
+
+def _drain_in_a_worker(mailer: str) -> None:
+    _drain(mailer, stop_sign.is_raised)
+
+
+def _drain(mailer: str, stopping: Callable[[], bool], linger: float = COALESCE) -> None:
     known = mailers().get(mailer)
     if known is None:
         logger.error("No mailer %r is configured here, or it is invalid: its mail waits.", mailer)
         return
     try:
-        delivery.drain(
-            known,
-            wake=lambda: hints.send_drain(mailer),
-            linger=COALESCE,
-            stops=(SoftTimeLimitExceeded,),
-        )
+        with _soft_limit_as_stop() as limit_reached:
+            delivery.drain(
+                known,
+                wake=lambda: hints.send_drain(mailer),
+                linger=linger,
+                stops=(SoftTimeLimitExceeded,),
+                stopping=lambda: limit_reached() or stopping(),
+            )
     except SoftTimeLimitExceeded:
         # The site's own limit: what was known is settled, what was not begun is back.
         hints.send_drain(mailer)
 
 
-@shared_task(name="django_smtpx.sweep", ignore_result=True, max_retries=0)
-def sweep() -> None:
-    """Wake what is due, and reclaim expired leases."""
-    delivery.sweep(hints.send_drain, hints.send_purge, here=drain)
+def _in_a_worker(task: Task[Any, Any]) -> bool:
+    """Say whether ``task`` runs in a worker, and not in the process and thread that called it."""
+    return not (task.request.called_directly or task.request.is_eager)
 
 
-@shared_task(name="django_smtpx.purge", ignore_result=True, max_retries=0)
-def purge() -> None:
-    """Apply the retention."""
-    delivery.purge()
+@contextmanager
+def _soft_limit_as_stop() -> Iterator[Callable[[], bool]]:
+    """Let a soft time limit end a drain when it is at a safe point; yield whether it is reached.
+
+    A child of the prefork pool raises it wherever it is: between a content and its reply, too.
+    """
+    reached: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(SIG_SOFT_TIMEOUT) is not soft_timeout_sighandler:
+        yield delivery.never
+        return
+    signal.signal(SIG_SOFT_TIMEOUT, lambda number, frame: reached.append(number))
+    try:
+        yield lambda: bool(reached)
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+
+
+class InPlace(threading.local):
+    """Drains in the thread that asks for them, as CELERY_TASK_ALWAYS_EAGER has it."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] | None = None
+
+    def drain(self, mailer: str) -> None:
+        """Drain ``mailer``, and then whom that has woken: one behind the other, never within."""
+        if self._waiting is not None:
+            if mailer not in self._waiting:
+                self._waiting.append(mailer)
+            return
+        self._waiting = [mailer]
+        try:
+            while self._waiting:
+                _drain(self._waiting.pop(0), delivery.never, linger=0.0)
+        finally:
+            self._waiting = None
+
+
+in_place = InPlace()
 
 
 def wake(mailer: str) -> None:
     """Hint that ``mailer`` has mail; at most once in :data:`COALESCE` seconds a process."""
-    hints.coalesced_drain(mailer)
+    if current_app.conf.task_always_eager:
+        hints.send_drain(mailer)
+    else:
+        hints.coalesced_drain(mailer)
 
 
 class Hints:
@@ -114,7 +211,7 @@ class Hints:
         if time.monotonic() < self._silent_until or not _site_has_celery():
             return
         if current_app.conf.task_always_eager:
-            _publish_quietly(task, args)
+            _run_quietly(task, args)
             return
         done: list[bool] = []
         # In a thread of its own: transports differ in which of their waits
@@ -145,13 +242,58 @@ def _site_has_celery() -> bool:
     return not stand_in or bool(os.environ.get("CELERY_BROKER_URL"))
 
 
+def _keep_limits_in_order(task: Task[Any, Any]) -> None:
+    """Let the soft limit come before the hard one, which a site's annotation may have set alone.
+
+    Celery would not publish the task; and a drain that is told in time is at a safe point by then.
+    """
+    soft, hard = task.soft_time_limit, task.time_limit
+    if soft and hard and soft > hard:
+        task.soft_time_limit = max(1, int(hard * 0.8))
+
+
 def _publish_quietly(task: Task[Any, Any], args: tuple[str, ...]) -> bool:
     try:
+        _keep_limits_in_order(task)
         task.apply_async(args, retry=False, expires=sweep_interval(), ignore_result=True)
     except Exception as error:  # noqa: BLE001 (whatever a transport raises, the mail is stored)
         logger.warning("A hint could not be published (%s); the sweep finds the mail.", error)
         return False
     return True
+
+
+def _run_quietly(task: Task[Any, Any], args: tuple[str, ...]) -> None:
+    try:
+        _keep_limits_in_order(task)
+        task.apply_async(args)
+    except Exception:
+        logger.exception("%s failed; the mail is stored, and waits.", task.name)
+
+
+class StopStep(bootsteps.StartStopStep):
+    """Tells the drains of every process of a worker that it stops."""
+
+    def __init__(self, parent: WorkController, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        # Before the pool is started: its children share the sign.
+        stop_sign.lower()
+
+    def start(self, parent: WorkController) -> None:
+        """See to it that a soft shutdown is known at its beginning, and not when it is over."""
+        wait = parent.wait_for_soft_shutdown
+
+        def told_first() -> None:
+            stop_sign.raise_it()
+            wait()
+
+        parent.wait_for_soft_shutdown = told_first  # type: ignore[method-assign, assignment]
+
+    def close(self, parent: WorkController) -> None:
+        """Say so, however the worker was told: by a signal, by remote control, by a test."""
+        stop_sign.raise_it()
+
+    def stop(self, parent: WorkController) -> None:
+        """Leave the pool to Celery: it waits for the drains."""
 
 
 class SweepStep(bootsteps.StartStopStep):
@@ -179,12 +321,18 @@ class SweepStep(bootsteps.StartStopStep):
 
 
 @signals.celeryd_init.connect(weak=False)
-def _add_sweep(instance: WorkController | None = None, **kwargs: object) -> None:
+def _add_steps(instance: WorkController | None = None, **kwargs: object) -> None:
     if instance is not None:
-        instance.app.steps["worker"].add(SweepStep)
+        instance.app.steps["worker"].update((StopStep, SweepStep))
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def _tell_drains(**kwargs: object) -> None:
+    # In the signal's handler: under the solo pool a drain has this thread.
+    stop_sign.raise_it()
 
 
 @signals.worker_process_shutdown.connect(weak=False)
 @signals.worker_shutdown.connect(weak=False)
 def _say_quit(**kwargs: object) -> None:
-    default_pool.close()
+    delivery.close()

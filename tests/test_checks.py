@@ -74,11 +74,38 @@ def test_smtpx_mailers_that_are_no_dictionary(classic):
     assert list(found(deploy=True)) == ["django_smtpx.E001"]
 
 
-@pytest.mark.parametrize("name", ["SMTPX_CONTENT_STORAGE", "SMTPX_CONTENT_INLINE_MAX"])
-def test_unsupported_settings(settings, name):
-    """E002: a setting that nothing obeys yet is an error."""
-    setattr(settings, name, "x")
-    assert f"{name} is not supported yet" in found()["django_smtpx.E002"].msg
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SMTPX_CONTENT_INLINE_MAX", "1 MiB", "(int), not '1 MiB'"),
+        ("SMTPX_CONTENT_INLINE_MAX", -1, "from 0 to 67108864, not -1. It is in bytes"),
+        ("SMTPX_CONTENT_STORAGE", "mial", "('default', 'mail'), not 'mial'. Did you mean 'mail'?"),
+        ("SMTPX_CONTENT_STORAGE", "", "not ''"),
+        ("SMTPX_CONTENT_STORAGE", "default", "STORAGES['default'] cannot be used"),
+    ],
+)
+def test_where_contents_are_kept(settings, name, value, said):
+    """E003: the settings for large contents name key, value and mend."""
+    settings.STORAGES = {
+        "default": {"BACKEND": "nothing.Here"},
+        "mail": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    setattr(settings, name, value)
+    error = found()["django_smtpx.E003"]
+    assert error.msg.startswith(name)
+    assert said in error.msg
+    setattr(settings, name, "mail" if name.endswith("STORAGE") else 0)
+    assert found() == {}
+
+
+@pytest.mark.parametrize(("alias", "told"), [("default", True), ("mail", False), (None, False)])
+def test_contents_where_files_are_served(settings, alias, told):
+    """W010: mail is not kept among the files that visitors get."""
+    storage = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    settings.STORAGES = {"default": storage, "mail": storage}
+    settings.SMTPX_CONTENT_STORAGE = alias
+    assert ("django_smtpx.W010" in found(deploy=True)) is told
+    assert "django_smtpx.W010" not in found()
 
 
 def test_settings_out_of_range(settings):
@@ -126,6 +153,28 @@ def test_databases_that_need_no_advice(configure, outbox_on, database):
     configure(default=HOST)
     outbox_on(**database)
     assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("zone", "keeps_zones", "told"),
+    [
+        ("Europe/Berlin", False, True),
+        ("Europe/Berlin", True, False),
+        ("Asia/Kolkata", False, False),
+        (None, False, False),
+    ],
+)
+def test_an_hour_that_comes_twice(configure, outbox_on, zone, keeps_zones, told):
+    """W009: MariaDB and SQLite cannot tell one from the other where they do not keep UTC."""
+    configure(default=HOST)
+    outbox_on("mysql")
+    connection = checks.connections["default"]
+    connection.features = SimpleNamespace(supports_timezones=keeps_zones)
+    connection.settings_dict["TIME_ZONE"] = zone
+    warning = found().get("django_smtpx.W009")
+    assert (warning is not None) is told
+    if warning:
+        assert "'Europe/Berlin'" in warning.msg
 
 
 def test_no_advice_to_those_who_do_not_send(classic, outbox_on):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
-from celery import current_app
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
+from celery import current_app, signals
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.mail import EmailMessage
+from django.db import transaction
 
 from django_smtpx import delivery, tasks
 from django_smtpx.models import Message
@@ -248,3 +252,240 @@ def test_a_hint_for_a_mailer_that_is_gone(caplog, hints):
     with real_queue(host="127.0.0.1", port=1):
         tasks.drain("gone")
     assert "'gone'" in caplog.text
+
+
+# -- in place: CELERY_TASK_ALWAYS_EAGER, or a task that is called ------------------------------
+
+
+@pytest.fixture
+def eager(hints):
+    """Run tasks where they are published."""
+    current_app.conf.task_always_eager = True
+    yield hints
+    current_app.conf.task_always_eager = False
+    default_pool.close()
+
+
+@contextmanager
+def eager_queue(server, **options):
+    """The real queue, with the real hints."""
+    wake = tasks.wake
+    with real_queue(server, **options), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "wake", wake)
+        yield
+
+
+def mail(subject="S"):
+    """Return a small mail."""
+    return EmailMessage(subject, "B", "from@example.com", ["a@example.com"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_eager_drain_waits_for_the_end_of_the_transaction(eager):
+    """No byte moves inside it; a drain that is asked for in it comes after it, or never."""
+    with ScriptedServer() as server, eager_queue(server):
+        with transaction.atomic():
+            mail().send()
+            tasks.drain.delay("default")
+            tasks.drain("default")
+            assert server.sessions == ()
+        assert len(server.messages) == 1
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            mail().send()
+            tasks.drain.delay("default")
+            raise ZeroDivisionError
+        assert len(server.messages) == 1
+    assert statuses() == ["sent"]
+
+
+@pytest.mark.django_db
+def test_hooks_that_run_within_the_transaction_do_not_go_round_in_circles(eager):
+    """A test that captures them inside atomic() finds the mail stored and not sent."""
+    from django.test import TestCase
+
+    with ScriptedServer() as server, eager_queue(server), transaction.atomic():
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            mail().send()
+        assert server.sessions == ()
+    assert statuses() == ["queued"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_is_committed_by_hand_is_one_too(eager):
+    """Nobody says when it ends: the mail is stored, and a drain within it moves nothing."""
+    with ScriptedServer() as server, eager_queue(server):
+        transaction.set_autocommit(False)
+        try:
+            mail().send()
+            tasks.drain("default")
+            assert server.sessions == ()
+            transaction.commit()
+        finally:
+            transaction.set_autocommit(True)
+        tasks.drain("default")
+        assert len(server.messages) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eager_drains_run_one_after_the_other(eager):
+    """A receiver that sends mail, and a full claim that asks for help, begin none within another."""
+    from django_smtpx.signals import delivery_sent
+
+    depth = []
+    deepest = []
+    run = delivery.drain
+
+    def watched(*args, **kwargs):
+        depth.append(1)
+        deepest.append(len(depth))
+        try:
+            return run(*args, **kwargs)
+        finally:
+            depth.pop()
+
+    def one_more(delivery, **kwargs):
+        if delivery.message.subject == "first":
+            mail("second").send()
+
+    delivery_sent.connect(one_more)
+    try:
+        with (
+            ScriptedServer() as server,
+            eager_queue(server, max_connections=1),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(delivery, "drain", watched)
+            patch.setattr("django_smtpx.delivery.course.BATCH", 2)
+            for _ in range(5):
+                stored()
+            mail("first").send()
+            assert len(server.messages) == 7
+    finally:
+        delivery_sent.disconnect(one_more)
+    assert set(statuses()) == {"sent"}
+    assert set(deepest) == {1}
+    assert len(deepest) > 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_eager_mail_is_delivered_however_fast_they_come(eager):
+    """Nothing is coalesced: no sweep would find what such a hint was for."""
+    with ScriptedServer() as server, eager_queue(server):
+        for number in range(1, 4):
+            mail().send()
+            assert len(server.messages) == number
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_drain_that_fails_in_place_fails_no_send(eager, monkeypatch, caplog):
+    """The mail is stored, and the log has what happened."""
+
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    with ScriptedServer() as server, eager_queue(server):
+        monkeypatch.setattr(delivery, "drain", fail)
+        current_app.conf.task_eager_propagates = True
+        try:
+            assert mail().send() == 1
+        finally:
+            current_app.conf.task_eager_propagates = False
+    assert "ZeroDivisionError" in caplog.text
+    assert statuses() == ["queued"]
+
+
+# -- the end of a worker -------------------------------------------------------------------------
+
+
+def test_each_way_to_stop_a_worker_tells_its_drains(monkeypatch):
+    """A signal, remote control, or the beginning of a soft shutdown."""
+    order = []
+
+    class Worker:
+        def wait_for_soft_shutdown(self):
+            order.append(sign.is_raised())
+
+    sign = delivery.StopSign()
+    monkeypatch.setattr(tasks, "stop_sign", sign)
+    worker = Worker()
+    step = tasks.StopStep(worker)
+    step.start(worker)
+    worker.wait_for_soft_shutdown()
+    assert order == [True]
+    tasks.StopStep(worker)
+    assert not sign.is_raised()
+    step.close(worker)
+    assert sign.is_raised()
+    tasks.StopStep(worker)
+    signals.worker_shutting_down.send(sender="worker", sig="TERM", how="Warm", exitcode=0)
+    assert sign.is_raised()
+    step.stop(worker)
+
+
+def test_a_drain_that_is_called_heeds_no_worker(monkeypatch, hints):
+    """A worker that ran in a test's thread, and was stopped, says nothing about the next test."""
+    asked = []
+    monkeypatch.setattr(tasks, "_drain", lambda mailer, stopping, **_: asked.append(stopping()))
+    tasks.stop_sign.lower()
+    tasks.stop_sign.raise_it()
+    try:
+        tasks.drain("default")
+        tasks.drain.apply(("default",))
+    finally:
+        tasks.stop_sign.lower()
+    assert asked == [False, False]
+
+
+@pytest.mark.django_db
+def test_a_soft_limit_of_a_child_is_heard_at_the_next_safe_point(monkeypatch, hints):
+    """Its exception would fall between a content and its reply: the drain is told instead."""
+    heard = []
+
+    def limit_and_look(*args, stopping, **kwargs):
+        heard.append(stopping())
+        signal.raise_signal(SIG_SOFT_TIMEOUT)
+        heard.append(stopping())
+
+    before = signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+    monkeypatch.setattr(delivery, "drain", limit_and_look)
+    try:
+        with real_queue(host="127.0.0.1", port=1):
+            tasks.drain("default")
+        assert signal.getsignal(SIG_SOFT_TIMEOUT) is soft_timeout_sighandler
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, before)
+    assert heard == [False, True]
+
+
+@pytest.mark.django_db
+def test_a_thread_of_a_child_has_no_signals(monkeypatch, hints):
+    """A drain that is called in one runs as it does anywhere."""
+    ended = []
+    monkeypatch.setattr(delivery, "drain", lambda *args, stopping, **_: ended.append(stopping()))
+    monkeypatch.setattr(delivery, "postponed", lambda again: False)
+    before = signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+    try:
+        with real_queue(host="127.0.0.1", port=1):
+            thread = threading.Thread(target=tasks.drain, args=("default",))
+            thread.start()
+            thread.join()
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, before)
+    assert ended == [False]
+
+
+def test_a_hard_limit_of_the_site_alone_does_not_keep_hints_back(monkeypatch, hints):
+    """Celery publishes no task whose soft limit is longer: ours comes before it, and is a stop."""
+    monkeypatch.setattr(tasks.drain, "time_limit", 300)
+    monkeypatch.setattr(tasks.drain, "soft_time_limit", tasks.SOFT_LIMIT)
+    with pytest.raises(ValueError, match="soft_time_limit"):
+        tasks.drain.apply_async(("default",))
+    Broker(monkeypatch)
+    tasks.wake("default")
+    assert tasks.drain.soft_time_limit == 240
+
+
+def test_no_limit_of_the_site_is_shorter_than_a_reply_may_take():
+    """A task that says nothing has the site's limit: ours say what they need."""
+    for task in (tasks.drain, tasks.sweep, tasks.purge):
+        assert 20 + 600 < task.soft_time_limit < task.time_limit

@@ -9,7 +9,8 @@
    of senders that are held, and gathers the others by message: recipients of
    one message share a transaction of the SMTP session (RFC 5321 section 3.3).
 3. For at most 20 messages at a time it marks the rows whose content may leave
-   next, reads their content, and hands the envelopes to a session: a *chunk*.
+   next, reads their content, and hands the envelopes to a session: a *chunk*. A
+   large content is alone in its chunk, and is read block by block as it leaves.
    Where a session begins with a login, one drain after the other logs in. No
    database transaction is open while bytes move. Right before a content leaves,
    ``pacing`` counts it against the rate.
@@ -20,12 +21,28 @@
 5. A session that cannot be had is an attempt of the message that it was opened
    for; the rest goes back untouched and rests with its way.
 6. After 20 seconds, or when nothing is ready, it ends. Its session stays open
-   for a few seconds under the pool's reaper, for the next drain.
+   for a few seconds under the pool's reaper, for the next drain. It ends early
+   where its worker stops (``stopping``): what has been sent is heard and settled,
+   what was not begun goes back, the session and the slot end with it.
 """
 
-from django_smtpx.delivery.draining import Drain, drain
-from django_smtpx.delivery.idle import purge, run_until_idle, sweep
+from django_smtpx.delivery.draining import Drain, drain, postponed
+from django_smtpx.delivery.idle import close, purge, purge_a_while, run_until_idle, sweep
 from django_smtpx.delivery.immediate import deliver_now
 from django_smtpx.delivery.steering import send_again
+from django_smtpx.delivery.stopping import StopSign, never
 
-__all__ = ["Drain", "deliver_now", "drain", "purge", "run_until_idle", "send_again", "sweep"]
+__all__ = [
+    "Drain",
+    "StopSign",
+    "close",
+    "deliver_now",
+    "drain",
+    "never",
+    "postponed",
+    "purge",
+    "purge_a_while",
+    "run_until_idle",
+    "send_again",
+    "sweep",
+]

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, BinaryIO
 
 from django.db import Error as DatabaseError
 
 from django_smtpx import ledger
+from django_smtpx.delivery.contents import Contents
 from django_smtpx.delivery.jobs import Job, book_purged, rows_of_jobs
+from django_smtpx.delivery.stopping import Stopped, never
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Iterator, Sequence
 
-    from django_smtpx.ledger import Booking, Lease
+    from django_smtpx.ledger import Booking, Lease, Row
     from django_smtpx.pacing import Meter
     from django_smtpx.smtp import Envelope, Outcome
     from django_smtpx.smtp.session import Session
 
 MAX_MESSAGES = 20
 """Messages whose content may have left and whose outcome is not written yet, at most."""
-
-MAX_BYTES = 8 * 1024 * 1024
-"""Content held in memory at once, unless a single message is larger."""
 
 MAX_SECONDS = 1.0
 """For so long messages are sent before their outcomes are written."""
@@ -40,9 +39,14 @@ logger = logging.getLogger("django_smtpx.delivery")
 class Chunk:
     """The jobs at the head of ``pending``, and the caller's say while a session works on them.
 
-    A job leaves ``pending`` when its outcome is known, or when it was given back.
-    ``withheld`` says that a content was kept back here, which ends a session:
-    neither the server's fault nor the way's.
+    What is marked has been begun, one job after the other, when the next jobs are marked: in the
+    transaction that settles what is known by then, and while the last one begun has its commands on
+    the wire. So a session goes on without a pause, and there are never more than
+    :data:`MAX_MESSAGES` that are marked and not settled.
+
+    A job leaves ``pending`` when its outcome is known, or when it was given back. A large content,
+    which is read while it is sent, goes alone. ``withheld`` says that a content was kept back here,
+    which ends a session: neither the server's fault nor the way's; ``lost``, that the lease was.
     """
 
     def __init__(
@@ -50,12 +54,14 @@ class Chunk:
         lease: Lease,
         pending: deque[Job],
         *,
-        envelope: Callable[[Job, bytes], Envelope],
+        envelope: Callable[[Job, bytes | BinaryIO], Envelope],
         book: Callable[[Outcome, Job], list[Booking]],
-        settle: Callable[[Sequence[Booking]], None],
+        settle: Callable[[Sequence[Booking], Sequence[Row]], bool],
         keep_alive: Callable[[], None],
         go_on: Callable[[], bool] = lambda: True,
+        go_further: Callable[[], bool] = lambda: True,
         may_begin: Callable[[Job], bool] = lambda job: True,
+        stopping: Callable[[], bool] = never,
         meter: Meter | None = None,
         most: int = MAX_MESSAGES,
         clock: Callable[[], float] = time.monotonic,
@@ -64,6 +70,7 @@ class Chunk:
         self.done = 0
         self.sent = 0
         self.withheld = False
+        self.lost = False
         self._lease = lease
         self._pending = pending
         self._envelope = envelope
@@ -71,27 +78,44 @@ class Chunk:
         self._settle = settle
         self._keep_alive = keep_alive
         self._go_on = go_on
+        self._go_further = go_further
         self._may_begin = may_begin
+        self._stopping = stopping
         self._meter = meter
+        # A session that has just been opened carries one message, whatever its limits are.
+        self._most = max(most, 1)
         self._clock = clock
-        self._renewed = clock()
+        self._renewed = self._settled = clock()
         self._unsettled: dict[int, list[Booking]] = {}
         self._given_back: set[int] = set()
         self._cleared: set[int] = set()
+        self._marked: deque[Job] = deque()
+        self._contents = Contents(pending, self._reading)
         self._fed = 0
         self._stop = False
-        self._jobs = _head(pending, min(most, MAX_MESSAGES))
-        self._contents = ledger.contents(rows_of_jobs(self._jobs))
+        self._said = False
 
     def mark(self) -> bool:
-        """Write down what may leave next; False when the lease was lost, and nothing may."""
-        purged = [job for job in self._jobs if job.message not in self._contents]
-        for job in purged:
-            self._jobs.remove(job)
+        """Write down what may leave next; False when the lease was lost, and nothing may.
+
+        What has no content any more ends here.
+        """
+        jobs = self._contents.first(min(self._most, MAX_MESSAGES))
+        for job in [job for job in jobs if job not in self._contents]:
+            jobs.remove(job)
             self._pending.remove(job)
-            self._settle(book_purged(job, self._lease.now()))
-        rows = rows_of_jobs(self._jobs)
-        return ledger.mark(self._lease, rows) if rows else True
+            self._settle(book_purged(job, self._lease.now()), ())
+        return self._mark(jobs)
+
+    def _mark(self, jobs: Sequence[Job]) -> bool:
+        """Write what is known, and mark ``jobs``."""
+        marked = self._flush(rows_of_jobs(jobs))
+        if marked:
+            self._marked.extend(jobs)
+        else:
+            self.lost = True
+            self._contents.close()
+        return marked
 
     def send(self, session: Session) -> int:
         """Send the jobs, write what became of them, and return how many have an outcome.
@@ -103,11 +127,14 @@ class Chunk:
         try:
             for outcome in outcomes:
                 self._take(outcome)
+                # Contents that went out ahead are answered without anything being fed meanwhile.
+                self._flush_in_time()
         except BaseException:
             outcomes.close()
             self._take_interrupted(session.interrupted)
             raise
         finally:
+            self._contents.close()
             self._flush()
         return self.done
 
@@ -120,8 +147,14 @@ class Chunk:
         self._cleared.add(id(job))
         return True
 
+    def _reading(self) -> None:
+        """Renew while a storage takes its time to give a large content."""
+        if self._renewal_is_due():
+            self.waiting(0.0)
+
     def _may_leave(self, job: object) -> bool:
-        return id(job) not in self._given_back and self._go_on() and self._lease.valid()
+        ours = id(job) not in self._given_back and not self.lost
+        return ours and self._go_on() and self._lease.valid()
 
     def _in_its_turn(self, job: object) -> bool:
         """Count the content against the rate; what is known is written before it waits."""
@@ -136,13 +169,19 @@ class Chunk:
         return not self._cleared
 
     def waiting(self, elapsed: float) -> None:
-        """Write what is known, renew, and give back what a long wait keeps from beginning."""
+        """Write what is known, renew, and give back what a long wait keeps from beginning.
+
+        Raises :class:`Stopped` where the drain is to end, and no content has left that is
+        unanswered: one that has is waited for, since nobody else will ever hear what became of it.
+        """
         try:
             self._flush()
-            if self._clock() - self._renewed > min(_RENEW_EVERY, self._lease.seconds / 3):
+            if self._renewal_is_due():
                 self._renewed = self._clock()
                 self._keep_alive()
-            if elapsed >= GIVE_BACK_AFTER:
+            if self._stopping():
+                self._await_no_more_than_sent()
+            elif elapsed >= GIVE_BACK_AFTER:
                 self._give_back()
         except DatabaseError:
             # The reply that is being waited for is worth more than this: it is
@@ -150,16 +189,28 @@ class Chunk:
             logger.exception("The outbox cannot be written to while a reply is awaited.")
             self._stop = True
 
+    def _renewal_is_due(self) -> bool:
+        return self._clock() - self._renewed > min(_RENEW_EVERY, self._lease.seconds / 3)
+
     def _feed(self) -> Iterator[Envelope]:
-        began = self._clock()
-        for job in self._jobs:
-            late = self.done and self._clock() - began > MAX_SECONDS
-            if late or self._stop or self._given_back or not self._may_be_fed(job):
-                return
+        while (self._marked or self._mark_more()) and self._may_be_fed(self._marked[0]):
+            self._flush_in_time()
+            job = self._marked.popleft()
             self._fed += 1
-            yield self._envelope(job, self._contents[job.message])
+            yield self._envelope(job, self._contents[job])
+
+    def _mark_more(self) -> bool:
+        """Mark what comes next, where the session may go on with it as it is."""
+        under_way = self._fed - self.done
+        most = min(MAX_MESSAGES - under_way, self._most - self._fed)
+        if most <= 0 or self._stop or self._given_back or not self._go_further():
+            return False
+        jobs = self._contents.following(under_way, most)
+        return bool(jobs) and self._mark(jobs)
 
     def _may_be_fed(self, job: Job) -> bool:
+        if self._stop or self._given_back:
+            return False
         in_time = self._meter is None or self._meter.soon(self._not_counted())
         return in_time and self._go_on() and self._may_begin(job)
 
@@ -191,21 +242,41 @@ class Chunk:
         # Of the others, no content has left as a whole.
         self._cleared.clear()
 
-    def _flush(self) -> None:
-        if not self._unsettled:
-            return
+    def _flush(self, marking: Sequence[Row] = ()) -> bool:
+        """Write what is known, and mark what may leave next; False when the lease was lost."""
+        if not (self._unsettled or marking):
+            return True
         bookings = [booking for group in self._unsettled.values() for booking in group]
         try:
-            self._settle(bookings)
+            marked = self._settle(bookings, marking)
         except DatabaseError:
             raise
         except BaseException:
             # A stop (a soft time limit) in the middle of it: what is known is
             # worth one more try before it takes effect.
-            self._settle(bookings)
+            self._settle(bookings, ())
             self._unsettled = {}
             raise
         self._unsettled = {}
+        self._settled = self._clock()
+        return marked
+
+    def _flush_in_time(self) -> None:
+        """Write what is known where that has not been done for a while."""
+        if self._clock() - self._settled > MAX_SECONDS:
+            self._flush()
+
+    def _await_no_more_than_sent(self) -> None:
+        if not self._cleared:
+            raise Stopped
+        self._give_back()
+        if not self._said:
+            self._said = True
+            logger.warning(
+                "The worker stops when a server has answered the content that it was sent: "
+                "%d message(s).",
+                len(self._cleared),
+            )
 
     def _give_back(self) -> None:
         """Give back all but the jobs whose replies are awaited."""
@@ -214,17 +285,6 @@ class Chunk:
         if others:
             ledger.release(self._lease, rows_of_jobs(others))
             self._given_back.update(map(id, others))
-            del self._jobs[self.done + under_way :]
+            self._marked.clear()
             for _ in others:
                 self._pending.pop()
-
-
-def _head(pending: deque[Job], most: int) -> list[Job]:
-    jobs: list[Job] = []
-    size = 0
-    for job in pending:
-        size += job.rows[0].size
-        if jobs and (len(jobs) >= most or size > MAX_BYTES):
-            break
-        jobs.append(job)
-    return jobs

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
-from django.db import connections
 
 from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
@@ -18,7 +17,10 @@ from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.delivery.holdings import Holdings
 from django_smtpx.delivery.jobs import Job, Rest, book, book_failure, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
+from django_smtpx.delivery.opening import close, opened, tls_optional
+from django_smtpx.delivery.patience import Patience
 from django_smtpx.delivery.sessions import limits_of, may_carry, open_session
+from django_smtpx.delivery.stopping import LOOK_EVERY, Stopped
 from django_smtpx.models import Delivery
 from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
@@ -36,13 +38,14 @@ if TYPE_CHECKING:
 BATCH = 100
 """Deliveries in one claim."""
 
+_SUSPECTS = deque((Delivery.Lane.ALONE,))
+_IN_TURNS = (Delivery.Lane.READY, Delivery.Lane.AGAIN)
+
 _FRUITLESS = 2
 """Fresh sessions in a row that ended before the server said a word about any mail."""
 
 _BARREN = 3
 """Fresh sessions in a row that ended, with a verdict on some mail and none of it sent."""
-
-_SETTLE_TRIES = 6
 
 _LOOK_AGAIN = timedelta(minutes=1)
 """After so long what would be held is tried again, where the hold could not be written."""
@@ -54,12 +57,14 @@ logger = logging.getLogger("django_smtpx.delivery")
 class Shift:
     """What a drain lends each of its courses.
 
-    ``wake`` asks for one more drain, ``over`` says that the time is up,
+    ``wake`` asks for one more drain, ``over`` says that the time is up or the
+    worker stops, ``stopping`` that it is the latter, which cannot wait;
     ``harmless`` are the exceptions that are not the fault of the mail under way.
     """
 
     wake: Callable[[], None]
     over: Callable[[], bool]
+    stopping: Callable[[], bool]
     clock: Callable[[], float]
     rand: Callable[[], float]
     harmless: tuple[type[BaseException], ...]
@@ -88,10 +93,13 @@ class Course:
         self._fruitless = 0
         self._barren = 0
         self._sent = 0
+        self._to_fit = False
         self._sending_since: float | None = None
+        self._patience = Patience()
+        self._idle = False
 
     def run(self) -> int:
-        """Deliver until nothing is ready, the way rests, or the time is up."""
+        """Deliver until nothing is ready, the way rests, or the drain is over."""
         at = self._time.now()
         self._gate = gate = pacing.gate(self.way, at)
         if not gate.is_open:
@@ -106,10 +114,11 @@ class Course:
         self.began = True
         try:
             self._work()
-        except BaseException:
+        except BaseException as error:
             if self._session is not None:
                 self._session.abort()
-            raise
+            if not isinstance(error, Stopped):
+                raise
         finally:
             self._end()
         return self.booked
@@ -117,22 +126,33 @@ class Course:
     # -- claims ----------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        for lane, limit in ((Delivery.Lane.ALONE, 1), (Delivery.Lane.READY, BATCH)):
+        """Send what is suspected of killing workers, one by one, and then the rest by batches.
+
+        What is new and what was tried before take turns, batch by batch, where both have mail: a
+        password's mail does not wait behind a hundred thousand retries that have come due, nor do
+        they behind a newsletter.
+        """
+        for lanes, limit in ((_SUSPECTS, 1), (deque(_IN_TURNS), BATCH)):
             while not self._over() and self._survey():
-                most = 1 if self._gate.probing else limit
-                lease, rows = ledger.claim(
-                    self.way.name,
-                    most,
-                    lease_seconds(),
-                    lane=lane,
-                    destination=self.way.domain,
-                )
+                lease, rows = self._claim(lanes, 1 if self._gate.probing else limit)
                 if not rows:
-                    if lane == Delivery.Lane.ALONE or not self._look_again():
+                    if lanes is _SUSPECTS or not self._look_again():
                         break
                     continue
                 self._calls_for_help = len(rows) == BATCH and not self._meter.waited
                 self._send(lease, deque(jobs_of(self._sorted_out(lease, rows))))
+
+    def _claim(self, lanes: deque[Delivery.Lane], most: int) -> tuple[Lease, list[Row]]:
+        """Claim from the first of ``lanes`` that has rows; it is the last one the next time."""
+        for _ in range(len(lanes)):
+            lane = lanes[0]
+            lanes.rotate(-1)
+            lease, rows = ledger.claim(
+                self.way.name, most, lease_seconds(), lane=lane, destination=self.way.domain
+            )
+            if rows:
+                break
+        return lease, rows
 
     def _survey(self) -> bool:
         """Look at what rests on the way; False when none of its mail may go just now."""
@@ -189,14 +209,14 @@ class Course:
                     self._calls_for_help = False
                     self._shift.wake()
                 chunk = self._chunk(lease, jobs, session)
-                if not chunk.mark():
+                if chunk.mark():
+                    self._send_chunk(session, chunk, lease, jobs)
+                if chunk.lost:
                     logger.warning("The lease on mail of %s was lost.", self.way)
                     jobs.clear()
-                    break
-                self._send_chunk(session, chunk, lease, jobs)
         finally:
             if jobs:
-                ledger.release(lease, rows_of_jobs(jobs))
+                self._patience.outlast(lambda: ledger.release(lease, rows_of_jobs(jobs)))
 
     def _may_go_on(self, lease: Lease) -> bool:
         """Say whether another chunk may begin; without its slot a drain may have no connection."""
@@ -206,6 +226,12 @@ class Course:
             if not self._survey():
                 return False
         return not self._over() and self._meter.soon()
+
+    def _may_go_further(self, lease: Lease, session: Session) -> bool:
+        """Say whether more may be marked while the session works, with nothing else to see to."""
+        minded = not (self._minder.slowed or self._minder.leaves or self._to_fit)
+        may_carry_more = minded and may_carry(session, self.way, self._minder.hosts) > 0
+        return may_carry_more and self._may_go_on(lease)
 
     def _set_aside(self, lease: Lease, jobs: deque[Job]) -> None:
         """Let what is left of a refused sender rest with it."""
@@ -220,6 +246,7 @@ class Course:
             fit = fitted(jobs, session)
             jobs.clear()
             jobs.extend(fit)
+        self._to_fit = False
         if self._sending_since is None:
             self._sending_since = self._shift.clock()
         return Chunk(
@@ -227,17 +254,25 @@ class Course:
             jobs,
             envelope=lambda job, content: job.envelope(content, self._mailer),
             book=lambda outcome, job: self._book(lease, outcome, job),
-            settle=lambda bookings: self._settle(lease, bookings),
+            settle=lambda bookings, marking: self._settle(lease, bookings, marking),
             keep_alive=lambda: self._holds.keep(lease),
             go_on=lambda: not self._is_closed,
-            may_begin=lambda job: not self._minder.leaves and self._minder.may_begin(job),
+            go_further=lambda: self._may_go_further(lease, session),
+            may_begin=self._may_begin,
+            stopping=self._shift.stopping,
             meter=self._meter,
             most=may_carry(session, self.way, self._minder.hosts),
         )
 
+    def _may_begin(self, job: Job) -> bool:
+        ends = self._minder.leaves or self._shift.stopping()
+        return not ends and self._minder.may_begin(job)
+
     def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
         """Decide about one transaction; an answer may be about more than its recipient."""
         now = lease.now()
+        self._sent += any(result.outcome == "sent" for result in outcome.results)
+        self._to_fit |= any(result.action == "split" for result in outcome.results)
         try:
             rests = self._minder.mind(outcome, job, lease)
         except DatabaseError:
@@ -255,12 +290,12 @@ class Course:
         try:
             done = chunk.send(session)
         except BaseException as error:
-            ours = isinstance(error, Exception) and not isinstance(error, self._shift.harmless)
+            harmless = isinstance(error, (Stopped, *self._shift.harmless))
+            ours = isinstance(error, Exception) and not harmless
             while jobs and (ours or chunk.in_doubt(jobs[0])):
                 self._abandon(lease, jobs, chunk)
                 ours = False
             raise
-        self._sent += chunk.sent
         if self._gate.probing and done and not self._is_closed:
             self._prove(lease, sent=bool(chunk.sent))
         if session.usable:
@@ -295,7 +330,9 @@ class Course:
         return max(self._sent, 1) / elapsed * max(used, 1)
 
     def _metered(self, limits: Sequence[pacing.Limit]) -> pacing.Meter:
-        return pacing.Meter(limits, lambda: self._time.now().timestamp())
+        return pacing.Meter(
+            limits, lambda: self._time.now().timestamp(), stopping=self._shift.stopping
+        )
 
     def _abandon(self, lease: Lease, jobs: deque[Job], chunk: Chunk) -> None:
         """Leave the mail that was under way to the sweep: an error of our own counts against it,
@@ -330,7 +367,7 @@ class Course:
         opening = open_session(
             self._mailer,
             self._minder.worth_trying(hosts.options),
-            _Opening(lambda: self._holds.keep(lease), lease),
+            _Opening(lambda: self._holds.keep(lease), lease, self._shift.stopping),
             tls_optional=lambda: _tls_optional(jobs[0], self.way),
         )
         self._session = session = opening.session
@@ -350,7 +387,7 @@ class Course:
         """Wait for the turn to log in, and see whether the way is open still: whoever logged in
         since this drain began may have been refused.
         """
-        if not self._holds.await_login(lease):
+        if not self._holds.await_login(lease, self._shift.stopping):
             return False
         gate = pacing.gate(self.way, lease.now())
         if gate.is_open:
@@ -402,19 +439,18 @@ class Course:
             ledger.note(lease, book_failure(job, error, self._mailer, lease.now(), None))
             jobs.appendleft(job.tried_once_more())
 
-    def _settle(self, lease: Lease, bookings: Sequence[Booking]) -> None:
-        """Write outcomes; while the database is away for a moment, nothing is sent."""
-        for attempt in range(1, _SETTLE_TRIES + 1):
-            try:
-                self.booked += ledger.settle(lease, bookings)
-            except DatabaseError:
-                connection = connections[ledger.database()]
-                if connection.in_atomic_block or attempt == _SETTLE_TRIES:
-                    raise
-                connection.close()
-                time.sleep(0.1 * 2**attempt)
-            else:
-                return
+    def _settle(
+        self, lease: Lease, bookings: Sequence[Booking], marking: Sequence[Row] = ()
+    ) -> bool:
+        """Write outcomes, and mark what may leave next; False where the lease was lost.
+
+        While the database is away for a moment, nothing is sent.
+        """
+        written, marked = self._patience.outlast(
+            lambda: ledger.settle_and_mark(lease, bookings, marking)
+        )
+        self.booked += written
+        return marked
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -426,7 +462,12 @@ class Course:
 
     def _end(self) -> None:
         """Leave the session to the pool's reaper, and the slot to the session."""
-        self._meter.close()
+        try:
+            self._patience.outlast(self._meter.close)
+        finally:
+            self._patience.outlast(self._give_back)
+
+    def _give_back(self) -> None:
         slot, now = self._holds.slot, self._time.now()
         if slot is not None and slot.rested and not self._opened:
             # Nothing was to do, and the session that the slot stands for is idle still.
@@ -434,22 +475,32 @@ class Course:
             return
         # The last slot is left to whoever comes next: in another process it would wait for this
         # session to end.
-        keep = slot is not None and pacing.has_free_slot(self.way, now)
-        self._holds.give_back(now, idle=self._drop_session(keep=keep))
+        keep = slot is not None and not self._shift.stopping()
+        keep = keep and pacing.has_free_slot(self.way, now)
+        self._idle = self._drop_session(keep=keep) or self._idle
+        self._holds.give_back(now, idle=self._idle)
 
 
 def _tls_optional(job: Job, way: Way) -> bool:
     """Say whether the message of ``job`` is to go even where TLS cannot be verified."""
-    content = ledger.contents(job.rows).get(job.message)
-    return content is not None and job.envelope(content, way.mailer).tls_optional
+    content = opened(ledger.contents(job.rows).get(job.message))
+    try:
+        return content is not None and tls_optional(job.envelope(content, way.mailer))
+    finally:
+        close(content)
 
 
 class _Opening:
-    """The caller's say while a session is opened: what is held is kept."""
+    """The caller's say while a session is opened: what is held is kept, until the drain stops."""
 
-    def __init__(self, keep_alive: Callable[[], None], lease: Lease) -> None:
-        self.interval = min(10.0, lease.seconds / 3)
+    def __init__(
+        self, keep_alive: Callable[[], None], lease: Lease, stopping: Callable[[], bool]
+    ) -> None:
+        self._keep_every = min(10.0, lease.seconds / 3)
+        self.interval = min(self._keep_every, LOOK_EVERY)
         self._keep_alive = keep_alive
+        self._stopping = stopping
+        self._kept = time.monotonic()
 
     def may_send(self, envelope: object) -> bool:
         """No content leaves while a session is opened."""
@@ -457,4 +508,8 @@ class _Opening:
 
     def waiting(self, elapsed: float) -> None:
         """Renew the lease and the slot."""
-        self._keep_alive()
+        if self._stopping():
+            raise Stopped
+        if time.monotonic() - self._kept >= self._keep_every:
+            self._kept = time.monotonic()
+            self._keep_alive()

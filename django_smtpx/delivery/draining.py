@@ -7,13 +7,17 @@ import time
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
+from django.db import connections, transaction
 
 from django_smtpx import ledger
 from django_smtpx.delivery.course import Course, Shift
+from django_smtpx.delivery.stopping import never
 from django_smtpx.mailer import Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_smtpx.config import Mailer
 
@@ -27,15 +31,48 @@ def drain(
     wake: Callable[[], None] = lambda: None,
     linger: float = 0.0,
     stops: tuple[type[BaseException], ...] = (),
+    stopping: Callable[[], bool] = never,
 ) -> int:
     """Deliver what is ready for ``mailer``, and return how many deliveries were settled or put off.
 
     ``wake`` is called when one more drain should run. ``linger`` is for how
     many seconds to look again once nothing is ready: as long as hints are
     coalesced, so that none of them is lost. ``stops`` are the exceptions that
-    mean "end now", and say nothing about the mail under way.
+    mean "end now", and say nothing about the mail under way. ``stopping`` is
+    asked again and again whether the drain is to end before its time: then no
+    content leaves that has not begun to, the replies to those that have are
+    awaited, and ``wake`` is called for the rest.
     """
-    return Drain(mailer, wake=wake, linger=linger, stops=stops).run()
+    return Drain(mailer, wake=wake, linger=linger, stops=stops, stopping=stopping).run()
+
+
+def postponed(again: Callable[[], object]) -> bool:
+    """Say whether this thread has a transaction open, on any database: bytes wait for its end.
+
+    ``again`` is called once it is committed, unless it is only a test's that is open still. Where
+    Django does not tell (transactions that are committed by hand) it is not.
+    """
+    holding = [one for one in connections.all(initialized_only=True) if _is_open(one)]
+    if not holding:
+        return False
+    connection = holding[0]
+
+    def once() -> None:
+        # Whoever runs these hooks with the transaction still open would run them for ever.
+        if not _is_open(connection):
+            again()
+
+    if connection.in_atomic_block:
+        transaction.on_commit(once, using=connection.alias, robust=True)
+    return True
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether a transaction is open there that is not only the one around a test."""
+    if connection.in_atomic_block:
+        # As Django itself tells them apart, for durable=True.
+        return not all(getattr(each, "_from_testcase", False) for each in connection.atomic_blocks)
+    return connection.connection is not None and not connection.autocommit
 
 
 class Drain:
@@ -50,23 +87,29 @@ class Drain:
         clock: Callable[[], float] = time.monotonic,
         rand: Callable[[], float] = random.random,
         stops: tuple[type[BaseException], ...] = (),
+        stopping: Callable[[], bool] = never,
     ) -> None:
         self.mailer = mailer
         self._wake = wake
         self._linger = linger
         self._clock = clock
         self._rand = rand
+        self._stopping = stopping
         self._began = clock()
         self._shift = Shift(
             wake=wake,
-            over=self._time_is_up,
+            over=self._is_over,
+            stopping=stopping,
             clock=clock,
             rand=rand,
             harmless=(DatabaseError, *stops),
         )
 
     def run(self) -> int:
-        """Deliver until nothing is ready, each way rests, or the time is up."""
+        """Deliver until nothing is ready, each way rests, the time is up or the worker stops."""
+        if self._stopping():
+            self._wake()
+            return 0
         if self.mailer.transport == "mx":
             booked = self._to_destinations()
         else:
@@ -75,7 +118,8 @@ class Drain:
             booked = course.run()
             if not course.began:
                 return booked
-        if self._time_is_up():
+        # A drain that was stopped and had done nothing would be followed by its like at once.
+        if self._time_is_up() or (booked and self._stopping()):
             self._wake()
         return booked
 
@@ -86,7 +130,7 @@ class Drain:
         first = int(self._rand() * len(domains))
         booked = 0
         for domain in domains[first:] + domains[:first]:
-            if self._time_is_up():
+            if self._is_over():
                 break
             if not ledger.has_ready(self.mailer.name, domain):
                 # Another drain has been there since.
@@ -97,6 +141,9 @@ class Drain:
                 self._wake()
             booked += done
         return booked
+
+    def _is_over(self) -> bool:
+        return self._stopping() or self._time_is_up()
 
     def _time_is_up(self) -> bool:
         return self._clock() - self._began > NO_NEW_WORK_AFTER

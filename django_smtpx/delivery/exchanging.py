@@ -12,6 +12,7 @@ from django.db import connections, transaction
 
 from django_smtpx import ledger, pacing
 from django_smtpx.delivery.jobs import MAX_RECIPIENTS
+from django_smtpx.delivery.opening import tls_optional
 from django_smtpx.delivery.sessions import Opening, limits_of, open_session
 from django_smtpx.mailer import Way
 from django_smtpx.smtp import SMTPError
@@ -231,7 +232,9 @@ def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchang
             if not may_log_in:
                 gate = pacing.gate(way, ledger.now())
                 return Exchange(failures=(*failures, pacing.closed_error(way, gate)))
-            opening = open_session(mailer, hosts, watch, tls_optional=lambda: envelope.tls_optional)
+            opening = open_session(
+                mailer, hosts, watch, tls_optional=lambda: tls_optional(envelope)
+            )
             _book_refusal(way, opening)
         failures += opening.failures
         session = opening.session

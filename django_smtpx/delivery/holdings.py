@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
 from django_smtpx.delivery.sessions import may_connect
+from django_smtpx.delivery.stopping import Stopped, never
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from django_smtpx.ledger import Lease
@@ -67,11 +68,20 @@ class Holdings:
         longest = sum(options.timeout for options in hosts)
         return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
 
-    def await_login(self, lease: Lease) -> bool:
-        """Wait until nobody else logs in; False where that takes them too long."""
+    def await_login(self, lease: Lease, stopping: Callable[[], bool] = never) -> bool:
+        """Wait until nobody else logs in; False where that takes them too long.
+
+        Raises :class:`Stopped` where the drain is to end meanwhile.
+        """
         if not pacing.logs_in(self._way):
             return True
-        self._login = pacing.await_login(self._way, lease.now)
+
+        def now() -> datetime:
+            if stopping():
+                raise Stopped
+            return lease.now()
+
+        self._login = pacing.await_login(self._way, now)
         return self._login is not None
 
     def end_login(self) -> None:
@@ -86,7 +96,7 @@ class Holdings:
 
     def give_back(self, at: datetime, *, idle: bool) -> None:
         """Give the slot back, or leave it to the session that stays open ``idle``."""
-        slot, self.slot = self.slot, None
+        slot = self.slot
         if slot is None:
             return
         if idle:
@@ -95,6 +105,7 @@ class Holdings:
             pacing.renew_slot(slot, at, CROWDED)
         else:
             pacing.free_slot(slot, at)
+        self.slot = None
 
     def _renew_slot(self, lease: Lease, seconds: float) -> bool:
         if self.slot is not None and pacing.renew_slot(self.slot, lease.now(), seconds):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+from django.db import connections
 
 from django_smtpx import ledger, pacing
 from django_smtpx.config import content_retention, log_retention, mailers, sweep_interval
 from django_smtpx.delivery.draining import drain
+from django_smtpx.delivery.stopping import never
 from django_smtpx.mailer import Way
+from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,7 +26,15 @@ if TYPE_CHECKING:
 PURGE_EVERY = 3600.0
 """Seconds between two runs of the retention that the sweep begins."""
 
+PURGE_SECONDS = 5.0
+"""Seconds after which such a run ends, so that a worker with one process has mail to send, too."""
+
+ORPHANS_EVERY = 86400.0
+"""Seconds between two looks for files of contents that no message has any more."""
+
 _INTERVAL_TOLERANCE = 0.9
+
+logger = logging.getLogger("django_smtpx.delivery")
 
 
 def sweep(
@@ -43,7 +58,7 @@ def sweep(
     ran = ledger.take_turn("sweep", sweep_interval() * _INTERVAL_TOLERANCE, at)
     if ran:
         upkeep()
-        for name in ledger.waiting_mailers():
+        for name in ledger.waiting_mailers(known):
             mailer = known.get(name)
             if mailer is not None and _may_drain(mailer, at):
                 wake(name)
@@ -101,8 +116,45 @@ def run_until_idle(
             return total
 
 
-def purge() -> tuple[int, int]:
+def close() -> None:
+    """Say QUIT on this process's idle sessions and give back their slots, as it ends.
+
+    Slots that cannot be given back run out by themselves a moment later.
+    """
+    default_pool.close()
+    try:
+        connection = connections[ledger.database()]
+        if pacing.free_rested_slots(ledger.now) and not connection.in_atomic_block:
+            connection.close()
+    except DatabaseError as error:
+        logger.info("The slots of idle sessions could not be given back: %s", error)
+
+
+def purge(over: Callable[[], bool] = never) -> tuple[int, int]:
     """Apply the retention: returns how many contents and how many messages were deleted."""
     at = ledger.now()
+    purged = _purge(at, over)
+    ledger.remove_orphans(at, over)
+    return purged.contents, purged.messages
+
+
+def purge_a_while(stopping: Callable[[], bool] = never) -> None:
+    """Apply the retention for some seconds; what is left then is the next sweep's to begin.
+
+    Once a day files that belong to no message any more go as well.
+    """
+    at = ledger.now()
+    end = time.monotonic() + PURGE_SECONDS
+
+    def over() -> bool:
+        return stopping() or time.monotonic() > end
+
+    if not _purge(at, over).finished:
+        ledger.give_turn_back("purge", PURGE_EVERY, at)
+    elif ledger.take_turn("orphans", ORPHANS_EVERY, at):
+        ledger.remove_orphans(at, over)
+
+
+def _purge(at: datetime, over: Callable[[], bool]) -> ledger.Purged:
     pacing.forget_refused(at - log_retention())
-    return ledger.purge(at, content_retention(), log_retention())
+    return ledger.purge(at, content_retention(), log_retention(), over)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from django.db import Error as DatabaseError
 
@@ -20,6 +20,7 @@ from django_smtpx.delivery.jobs import (
     book_split,
     envelope_of,
 )
+from django_smtpx.delivery.opening import close, opened
 from django_smtpx.smtp import RecipientsRefused, Result
 
 if TYPE_CHECKING:
@@ -66,9 +67,16 @@ def _earlier(mailer: Mailer, mail: Composed) -> Message | None:
 
 def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     """Send an earlier message again where it failed; otherwise this is its duplicate."""
-    content = message.content
+    content = opened(ledger.content_of(message))
     if content is None:
         return None
+    try:
+        return _send_again(mailer, message, content)
+    finally:
+        close(content)
+
+
+def _send_again(mailer: Mailer, message: Message, content: bytes | BinaryIO) -> SMTPError | None:
     if not in_transaction():
         lease, rows = ledger.resume_now(message, lease_seconds())
         return _send(mailer, content, lease, rows) if rows else None
@@ -82,7 +90,9 @@ def _once_more(mailer: Mailer, message: Message) -> SMTPError | None:
     return spoken.error
 
 
-def _send(mailer: Mailer, content: bytes, lease: Lease, rows: Sequence[Row]) -> SMTPError | None:
+def _send(
+    mailer: Mailer, content: bytes | BinaryIO, lease: Lease, rows: Sequence[Row]
+) -> SMTPError | None:
     """Send rows that are stored and marked, apart from those on the suppression list."""
     aside = _suppressed(mailer, (row.recipient for row in rows), lease.now())
     rows = ledger.book_suppressed(lease, rows, aside)
@@ -116,7 +126,9 @@ class _Spoken:
             _settle(mailer, lease, rows, self.exchange)
 
 
-def _speak(mailer: Mailer, message: _Mail, recipients: Sequence[str], content: bytes) -> _Spoken:
+def _speak(
+    mailer: Mailer, message: _Mail, recipients: Sequence[str], content: bytes | BinaryIO
+) -> _Spoken:
     """Move the bytes to those who are not on the suppression list, and write nothing."""
     at = ledger.now()
     aside = _suppressed(mailer, recipients, at)

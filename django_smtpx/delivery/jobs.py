@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from django_smtpx.ledger import Booking, Row, condemns
+from django_smtpx.models import ContentAway
 from django_smtpx.retry import decide, decide_now, parked
 from django_smtpx.smtp import DSN, Envelope, Result
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Notify
     from django_smtpx.smtp.session import Session
 
+
+_LONGEST_REASON = 1000
 
 MAX_RECIPIENTS = 100
 """Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
@@ -49,7 +52,7 @@ class Job:
         """The message's primary key."""
         return self.rows[0].message
 
-    def envelope(self, content: bytes, mailer: Mailer) -> Envelope:
+    def envelope(self, content: bytes | BinaryIO, mailer: Mailer) -> Envelope:
         """Return the job as the wire knows it; its ``ident`` is the job."""
         first = self.rows[0]
         recipients = tuple(row.recipient for row in self.rows)
@@ -80,7 +83,7 @@ def envelope_of(
     mailer: Mailer,
     message: Asking,
     recipients: Sequence[str],
-    content: bytes,
+    content: bytes | BinaryIO,
     *,
     ident: object = None,
 ) -> Envelope:
@@ -162,7 +165,7 @@ def book(
         bookings.append(
             Booking(
                 row=row,
-                result=result,
+                result=_with_reason(result),
                 decision=decision,
                 started_at=now,
                 duration=outcome.duration,
@@ -255,6 +258,16 @@ def _failure_result(recipient: str, error: SMTPError) -> Result:
         error=error,
         rule=error.rule,
     )
+
+
+def _with_reason(result: Result) -> Result:
+    """Say in place of a reply why a content that is kept elsewhere could not be had: nobody else
+    would.
+    """
+    error = result.error
+    if error is None or not isinstance(error.__cause__, ContentAway):
+        return result
+    return result._replace(reply=str(error)[:_LONGEST_REASON])
 
 
 def kept(transcript: str, result: Result, mailer: Mailer) -> str:

@@ -64,8 +64,7 @@ class Scope:
 
     def ready(self) -> int:
         """Count what the next drain may take."""
-        lanes = (Delivery.Lane.READY, Delivery.Lane.ALONE)
-        return self.deliveries().filter(lane__in=lanes).count()
+        return self.deliveries().filter(lane__gt=Delivery.Lane.IDLE).count()
 
 
 def resting_routes(mailer: str, at: datetime) -> QuerySet[Route]:

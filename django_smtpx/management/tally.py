@@ -41,6 +41,8 @@ class Tally:
         self._mailers = mailers
         self._count = count
         self._line = line
+        # For a line a row has to be read; to count takes none.
+        self._lines = _SIGNALS if line is not None else ()
         self._thread = threading.get_ident()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._untold_after: int | None = None
@@ -49,8 +51,9 @@ class Tally:
         using = ledger.database()
         if connections[using].in_atomic_block:
             self._untold_after = Attempt.objects.using(using).aggregate(last=Max("pk"))["last"] or 0
-        for signal in _SIGNALS:
-            signal.connect(self._receive, sender=Delivery)
+        signals.outcomes_counted.connect(self._receive, sender=Delivery)
+        for signal in self._lines:
+            signal.connect(self._tell, sender=Delivery)
         return self
 
     def __exit__(
@@ -59,8 +62,9 @@ class Tally:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for signal in _SIGNALS:
-            signal.disconnect(self._receive, sender=Delivery)
+        signals.outcomes_counted.disconnect(self._receive, sender=Delivery)
+        for signal in self._lines:
+            signal.disconnect(self._tell, sender=Delivery)
         if self._untold_after is not None:
             new = Attempt.objects.using(ledger.database()).filter(
                 pk__gt=self._untold_after, delivery__mailer__in=self._mailers
@@ -76,14 +80,13 @@ class Tally:
         ]
         return sorted(found, key=lambda row: (order.index(row[0]), -row[2], row[1]))
 
-    def _receive(
-        self, *, delivery: Delivery, attempt: Attempt | None = None, **kwargs: Any
-    ) -> None:
-        if threading.get_ident() != self._thread:
-            return
-        outcome = attempt.outcome if attempt is not None else Attempt.Outcome.FAILED.value
-        self._add(outcome, delivery.category)
-        if self._line is not None:
+    def _receive(self, *, outcomes: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        if threading.get_ident() == self._thread:
+            for outcome, category in outcomes:
+                self._add(outcome, category)
+
+    def _tell(self, *, delivery: Delivery, attempt: Attempt | None = None, **kwargs: Any) -> None:
+        if self._line is not None and threading.get_ident() == self._thread:
             self._line(delivery, attempt)
 
     def _add(self, outcome: str, category: str) -> None:

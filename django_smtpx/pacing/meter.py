@@ -28,6 +28,8 @@ PATIENCE = 10.0
 
 _MOST_AT_ONCE = 20
 _SWAP_PAUSE = 0.002
+_LOOK_EVERY = 1.0
+"""Seconds after which a drain that waits for its turn looks whether it is to end."""
 _LIFE = 1.5
 """A grant lives for so many times what it took to get the last one, at least."""
 _MARGIN = 0.005
@@ -60,6 +62,7 @@ class Meter:
 
     ``now`` returns the database's time, in seconds since the epoch. A grant is
     for contents that leave before it ends; what is left of it then is given back.
+    ``stopping`` says that the drain is to end.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Meter:
         limits: Sequence[Limit],
         now: Callable[[], float],
         *,
+        stopping: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.limits = tuple(limits)
         self.waited = False
         self._now = now
+        self._stopping = stopping
         self._sleep = sleep
         self._grants: list[tuple[Limit, Grant]] = []
         self._left = 0
@@ -103,7 +108,8 @@ class Meter:
 
         ``before_waiting`` is called once before it waits, and may refuse to. ``wanted`` is how many
         there are with this one, as far as is known: others may be waiting for what would only be
-        given back. A grant that had run out by the time that it was on record is none.
+        given back. A grant that had run out by the time that it was on record is none. False, too,
+        where the drain is to end while it waits.
         """
         if not self.limits:
             return True
@@ -114,9 +120,17 @@ class Meter:
             if max(self._opens_at, self._now()) > give_up or not (asked or before_waiting()):
                 return False
             asked = self.waited = True
-            self._sleep(max(self._opens_at - self._now(), _SWAP_PAUSE))
+            if not self._nap(max(self._opens_at - self._now(), _SWAP_PAUSE)):
+                return False
         self._left -= 1
         return True
+
+    def _nap(self, seconds: float) -> bool:
+        """Sleep; False where the drain is to end meanwhile."""
+        while seconds > 0 and not self._stopping():
+            self._sleep(min(seconds, _LOOK_EVERY))
+            seconds -= _LOOK_EVERY
+        return not self._stopping()
 
     def close(self) -> None:
         """Give back what was granted and did not leave."""

@@ -19,6 +19,7 @@ from django_smtpx import ledger
 from django_smtpx.models import Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -99,6 +100,16 @@ def rest_slot(slot: HeldSlot, at: datetime, idle_timeout: float) -> None:
         _Resting.put(slot)
 
 
+def free_rested_slots(now: Callable[[], datetime]) -> int:
+    """Give back the slots of this process's idle sessions, which have been closed; count them."""
+    slots = _Resting.take_all()
+    if slots:
+        at = now()
+        for slot in slots:
+            free_slot(slot, at)
+    return len(slots)
+
+
 def free_dead_slots(at: datetime) -> int:
     """Give back the slots of processes of this host that are no more, and count them."""
     place = _place()
@@ -130,6 +141,13 @@ class _Resting:
             if found is not None:
                 slots.remove(found)
             return found
+
+    @classmethod
+    def take_all(cls) -> list[HeldSlot]:
+        with cls._lock:
+            slots = [slot for each in cls._slots.values() for slot in each]
+            cls._slots.clear()
+            return slots
 
     @classmethod
     def put(cls, slot: HeldSlot) -> None:

@@ -140,13 +140,15 @@ def unreadable(
     error: Exception, phase: Phase, command: str, content_sent: ContentSent
 ) -> SMTPError:
     """Return the failure of a message whose content could not be read."""
-    return SMTPError(
+    failure = SMTPError(
         f"The content cannot be read: {error}",
         phase=phase,
         command=command,
         **verdict.UNREADABLE.fields,
         content_sent=content_sent,
     )
+    failure.__cause__ = error
+    return failure
 
 
 def withdrawn() -> SMTPError:

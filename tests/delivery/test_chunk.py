@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
@@ -48,7 +49,7 @@ def make(count=3, **changes):
     calls = {
         "envelope": lambda job, content: job.envelope(content, MAILER),
         "book": lambda outcome, job: [booking(row) for row in job.rows],
-        "settle": lambda bookings: ledger.settle(lease, bookings),
+        "settle": lambda *what: ledger.settle_and_mark(lease, *what)[1],
         "keep_alive": lambda: None,
         **changes,
     }
@@ -65,18 +66,60 @@ def test_all_are_marked_sent_and_settled():
     assert statuses() == ["sent"] * 3
 
 
-def test_no_more_than_is_allowed_at_once(monkeypatch):
-    """A chunk is as many messages as may be unsettled, or as their size allows."""
+def test_no_more_are_marked_than_is_allowed_at_once(monkeypatch):
+    """What comes next is marked when what was marked has been begun, and is settled with it."""
     monkeypatch.setattr(chunk_module, "MAX_MESSAGES", 2)
-    _, pending, chunk = make()
+    at_once = []
+
+    def look(watch):
+        at_once.append((statuses().count("sent"), Delivery.objects.filter(marked=True).count()))
+
+    _, pending, chunk = make(5)
+    chunk.mark()
+    assert chunk.send(Session(during=look)) == 5
+    assert at_once == [(0, 2), (0, 2), (2, 2), (2, 2), (4, 1)]
+    assert statuses() == ["sent"] * 5
+    assert not pending
+
+
+def test_no_more_go_than_the_session_may_carry():
+    """A session's own limit ends the chunk, however much is marked at once."""
+    _, pending, chunk = make(3, most=2)
     chunk.mark()
     assert chunk.send(Session()) == 2
     assert len(pending) == 1
-    monkeypatch.setattr(chunk_module, "MAX_BYTES", 1)
-    Delivery.objects.update(status="queued", lane=1)
-    _, pending, chunk = make(0)
+    assert Delivery.objects.filter(marked=True).count() == 0
+
+
+def test_no_more_is_marked_where_the_drain_has_something_else_to_do(monkeypatch):
+    """It is asked each time before more is marked."""
+    monkeypatch.setattr(chunk_module, "MAX_MESSAGES", 1)
+    answers = iter([True, False])
+    _, pending, chunk = make(4, go_further=lambda: next(answers))
+    chunk.mark()
+    assert chunk.send(Session()) == 2
+    assert [row.recipient for job in pending for row in job.rows] == [
+        "2@example.com",
+        "3@example.com",
+    ]
+
+
+def test_a_lease_that_is_lost_meanwhile_ends_it(monkeypatch):
+    """Nothing of what could not be marked is sent, and what is known is written."""
+    monkeypatch.setattr(chunk_module, "MAX_MESSAGES", 1)
+    parts = []
+
+    def lose(bookings, rows):
+        if bookings:
+            Delivery.objects.filter(pk=rows[0].pk).update(lease_token=uuid4())
+        return ledger.settle_and_mark(parts[0], bookings, rows)[1]
+
+    lease, _, chunk = make(3, settle=lose)
+    parts.append(lease)
     chunk.mark()
     assert chunk.send(Session()) == 1
+    assert chunk.lost
+    assert statuses() == ["sent", "sending", "sending"]
 
 
 def test_what_has_no_content_fails_and_is_not_sent():
@@ -90,13 +133,33 @@ def test_what_has_no_content_fails_and_is_not_sent():
     assert not pending
 
 
-def test_the_second_is_over(monkeypatch):
+def test_what_is_known_is_written_each_second():
     """After a second of sending nothing more is begun before what is known is written."""
-    times = iter([0.0, 0.0, 0.5, 1.5, 1.6, 1.7])
-    _, pending, chunk = make(3, clock=lambda: next(times, 9.0))
+    times = iter([0.0, 0.0, 0.5, 0.6, 0.9, 1.0, 1.5])
+    written = []
+    _, pending, chunk = make(3, clock=lambda: next(times, 1.6))
     chunk.mark()
-    assert chunk.send(Session()) == 2
-    assert len(pending) == 1
+    chunk.send(Session(during=lambda watch: written.append(statuses().count("sent"))))
+    assert written == [0, 0, 2]
+    assert not pending
+
+
+def test_what_was_sent_ahead_is_written_each_second_as_it_is_answered():
+    """Though nothing more is begun meanwhile, and no single answer is long awaited."""
+    now = [0.0]
+    written = []
+
+    class Ahead(Session):
+        def transact(self, envelopes, watch):
+            for envelope in [one for one in envelopes if watch.may_send(one)]:
+                written.append(statuses().count("sent"))
+                now[0] += 0.6
+                yield Outcome(envelope, tuple(result(r) for r in envelope.recipients))
+
+    _, _, chunk = make(5, clock=lambda: now[0])
+    chunk.mark()
+    assert chunk.send(Ahead()) == 5
+    assert written == [0, 0, 2, 2, 4]
 
 
 def test_a_long_wait_writes_renews_and_gives_back():

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
-from django_smtpx.delivery import draining
+from django_smtpx.delivery import chunk, draining
 from django_smtpx.mailer import Way
 from django_smtpx.models import (
     Attempt,
@@ -208,9 +208,18 @@ PACED = {"messages_per_connection": 2, "rate": "1000/s", "suppression": True}
 """Contents are counted, and an address goes on the list."""
 
 
+ON_AND_ON = {"messages_per_connection": 5}
+"""A session goes from chunk to chunk, of a mail or two each."""
+
+FAR_AHEAD = {"messages_per_connection": 5, "chunking_window": 2}
+"""As does one that sends contents ahead."""
+
+
 def each_call(monkeypatch, error, options=PLAIN, **how):
     """End a drain at its first call, its second, and so on, and look at what is left of it."""
     chunking = "chunking_window" in options
+    if options in (ON_AND_ON, FAR_AHEAD):
+        monkeypatch.setattr(chunk, "MAX_MESSAGES", 2 if chunking else 1)
     at, reached = 0, True
     while reached:
         at += 1
@@ -233,28 +242,34 @@ def each_call(monkeypatch, error, options=PLAIN, **how):
 
 @pytest.mark.parametrize(
     "options",
-    [PLAIN, WINDOW, AT_MOST_ONCE, PACED],
-    ids=["plain", "window", "at most once", "paced"],
+    [PLAIN, WINDOW, AT_MOST_ONCE, PACED, ON_AND_ON, FAR_AHEAD],
+    ids=["plain", "window", "at most once", "paced", "on and on", "far ahead"],
 )
 def test_killed_at_each_call(monkeypatch, options):
     """A worker may die at any instruction."""
     each_call(monkeypatch, Killed(), options, for_ever=True)
 
 
-@pytest.mark.parametrize("options", [PLAIN, WINDOW], ids=["plain", "window"])
+@pytest.mark.parametrize(
+    "options",
+    [PLAIN, WINDOW, ON_AND_ON, FAR_AHEAD],
+    ids=["plain", "window", "on and on", "far ahead"],
+)
 def test_stopped_at_each_call(monkeypatch, options):
     """A soft time limit may fall anywhere."""
     each_call(monkeypatch, Stop(), options)
 
 
-def test_the_database_loses_an_answer_at_each_call(monkeypatch):
+@pytest.mark.parametrize("options", [PLAIN, ON_AND_ON], ids=["plain", "on and on"])
+def test_the_database_loses_an_answer_at_each_call(monkeypatch, options):
     """What was written may come back as an error, and is not written twice."""
-    each_call(monkeypatch, OperationalError("gone"), behind=True, network=False)
+    each_call(monkeypatch, OperationalError("gone"), options, behind=True, network=False)
 
 
-def test_the_database_is_gone_from_each_call_on(monkeypatch):
+@pytest.mark.parametrize("options", [PLAIN, FAR_AHEAD], ids=["plain", "far ahead"])
+def test_the_database_is_gone_from_each_call_on(monkeypatch, options):
     """The database may go away, with the mail that is under way still on the wire."""
-    each_call(monkeypatch, OperationalError("gone"), for_ever=True, network=False)
+    each_call(monkeypatch, OperationalError("gone"), options, for_ever=True, network=False)
 
 
 def test_what_ends_by_itself_leaves_nothing_behind(monkeypatch):

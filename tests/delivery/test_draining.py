@@ -414,14 +414,17 @@ def test_purged_content_is_an_end():
 
 def test_a_database_that_refuses_stops_the_drain(monkeypatch):
     """When outcomes cannot be written, nothing more is sent, and the rows say "may have left"."""
+    original = ledger.settle_and_mark
 
-    def refuse(*args, **kwargs):
-        raise OperationalError("disk full")
+    def refuse(lease, bookings, rows):
+        if bookings:
+            raise OperationalError("disk full")
+        return original(lease, bookings, rows)
 
     with ScriptedServer() as server, real_queue(server):
         for number in range(30):
             send(f"{number}@example.com")
-        monkeypatch.setattr(ledger, "settle", refuse)
+        monkeypatch.setattr(ledger, "settle_and_mark", refuse)
         with pytest.raises(OperationalError):
             delivery.drain(get_mailer("default"))
         assert len(server.messages) <= 20
@@ -475,7 +478,7 @@ def test_a_lost_lease_sends_nothing(monkeypatch):
     """A worker whose rows were claimed by somebody else lets them be."""
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
-        monkeypatch.setattr(ledger, "mark", lambda lease, rows: False)
+        monkeypatch.setattr(ledger, "settle_and_mark", lambda lease, bookings, rows: (0, False))
         assert delivery.drain(get_mailer("default")) == 0
         assert server.messages == ()
 
@@ -633,16 +636,16 @@ def test_a_stop_in_the_middle_of_settling_is_made_good(monkeypatch):
     class Stop(Exception):
         pass
 
-    original = ledger.settle
+    original = ledger.settle_and_mark
     calls = []
 
-    def settle(lease, bookings):
+    def settle(lease, bookings, rows):
         calls.append(len(bookings))
-        if len(calls) == 1:
+        if calls == [0, 1]:
             raise Stop
-        return original(lease, bookings)
+        return original(lease, bookings, rows)
 
-    monkeypatch.setattr(ledger, "settle", settle)
+    monkeypatch.setattr(ledger, "settle_and_mark", settle)
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
         with pytest.raises(Stop):
@@ -760,17 +763,20 @@ def test_a_mailer_that_keeps_no_idle_connection_keeps_none():
 def test_a_lost_slot_ends_the_drain(monkeypatch):
     """Whoever was stopped for so long that another has the slot sends nothing beside it."""
     with ScriptedServer() as server, real_queue(server, max_connections=1):
-        for number in range(30):
+        for number in range(50):
             send(f"{number}@example.com")
-        original = course.Course._send_chunk
+        original = course.Course._settle
 
-        def lose(run, *args):
-            original(run, *args)
-            run._holds.slot.expires = ledger.now()
-            Slot.objects.update(token=None)
+        def lose(run, lease, bookings, *args):
+            marked = original(run, lease, bookings, *args)
+            if bookings and run._holds.slot is not None:
+                run._holds.slot.expires = ledger.now()
+                Slot.objects.update(token=None)
+            return marked
 
-        monkeypatch.setattr(course.Course, "_send_chunk", lose)
+        monkeypatch.setattr(course.Course, "_settle", lose)
         delivery.drain(get_mailer("default"))
-        assert len(server.messages) == 20
+        sent = len(server.messages)
+        assert sent < 40
         assert len(default_pool) == 0
-    assert statuses().count("queued") == 10
+    assert statuses() == ["sent"] * sent + ["queued"] * (50 - sent)

@@ -11,7 +11,7 @@ from django_smtpx import delivery, ledger, pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import idle
 from django_smtpx.mailer import Way
-from django_smtpx.models import Delivery
+from django_smtpx.models import Content, Delivery
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, real_queue
 from tests.factories import booking, claimed, statuses, stored
@@ -86,3 +86,39 @@ def test_purge_counts():
     lease, rows = claimed()
     ledger.settle(lease, [booking(rows[0])])
     assert delivery.purge() == (0, 0)
+
+
+def test_a_purge_that_is_not_done_is_the_next_sweeps(monkeypatch):
+    """It ends after some seconds, and begins anew with the next sweep, not an hour later."""
+    for _ in range(2):
+        stored()
+    lease, rows = claimed()
+    ledger.settle(lease, [booking(row) for row in rows])
+    at = lease.now() + timedelta(days=8)
+    monkeypatch.setattr(idle.ledger, "now", lambda: at)
+    assert ledger.take_turn("purge", idle.PURGE_EVERY, at)
+    monkeypatch.setattr(idle, "PURGE_SECONDS", -1.0)
+    delivery.purge_a_while()
+    assert Content.objects.count() == 2
+    assert ledger.take_turn("purge", idle.PURGE_EVERY, at)
+    delivery.purge_a_while(lambda: True)
+    assert Content.objects.count() == 2
+    monkeypatch.setattr(idle, "PURGE_SECONDS", 60.0)
+    delivery.purge_a_while()
+    assert not Content.objects.exists()
+    assert ledger.take_turn("purge", idle.PURGE_EVERY, at)
+    delivery.purge_a_while()
+    assert not ledger.take_turn("purge", idle.PURGE_EVERY, at)
+
+
+def test_what_is_left_over_is_looked_for_once_a_day(monkeypatch):
+    """To list a storage costs more than a look at rows; the command looks whenever it is called."""
+    looks = []
+    monkeypatch.setattr(idle.ledger, "remove_orphans", lambda at, over: looks.append(at))
+    at = ledger.now()
+    for hours in (0, 1, 23, 25, 26):
+        monkeypatch.setattr(idle.ledger, "now", lambda hours=hours: at + timedelta(hours=hours))
+        delivery.purge_a_while()
+    assert len(looks) == 2
+    delivery.purge()
+    assert len(looks) == 3

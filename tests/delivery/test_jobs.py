@@ -46,6 +46,8 @@ def row(pk, message=1, mode="queue", sender="from@example.com", *, require_tls=F
         marked=True,
         age_from=NOW,
         expires_at=None,
+        domain="example.com",
+        recipients=1,
     )
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import django.utils.timezone
 from django.db import connections
 
-from django_smtpx.delivery import course, sessions
+from django_smtpx.delivery import course, patience, sessions
 from django_smtpx.delivery.chunk import Chunk
-from django_smtpx.ledger import claiming
+from django_smtpx.ledger import claiming, storing
 from django_smtpx.ledger import clock as ledger_clock
 from django_smtpx.pacing import meter, slots
 from django_smtpx.smtp import pool as pool_module
@@ -287,9 +287,9 @@ def install(clock: Clock, processes: int, patch: pytest.MonkeyPatch) -> Processe
         clock_gettime=lambda _: clock.monotonic(),
         time=time.time,
     )
-    for module in (ledger_clock, pool_module, sessions, course, meter):
+    for module in (ledger_clock, pool_module, sessions, course, patience, meter):
         patch.setattr(module, "time", shim)
-    for module in (ledger_clock, claiming):
+    for module in (ledger_clock, claiming, storing):
         patch.setattr(module, "database_now", lambda using: clock.now())
     patch.setattr(django.utils.timezone, "now", clock.now)
     patch.setitem(meter.Meter.__init__.__kwdefaults__, "sleep", clock.sleep)

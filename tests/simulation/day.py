@@ -407,7 +407,7 @@ class Day:
 def _next_due() -> float:
     """Return when the sweep has something to do next: now, while anything is ready."""
     lane = Delivery.Lane
-    if Delivery.objects.filter(lane__in=(lane.READY, lane.ALONE)).exists():
+    if Delivery.objects.filter(lane__gt=lane.IDLE).exists():
         return 0.0
     waiting = [Delivery.objects.filter(lane=lane.IDLE, status=one) for one in _WAITING]
     firsts = [

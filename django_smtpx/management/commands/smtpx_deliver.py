@@ -115,5 +115,5 @@ def _waiting(names: Sequence[str]) -> QuerySet[Delivery]:
 
 def _due(names: Sequence[str]) -> int:
     """Count what the bar begins with; more may come due while it runs."""
-    ready = Q(lane__in=(Delivery.Lane.READY, Delivery.Lane.ALONE))
+    ready = Q(lane__gt=Delivery.Lane.IDLE)
     return _waiting(names).filter(ready | Q(next_attempt_at__lte=timezone.now())).count()
