@@ -16,6 +16,7 @@ from django_smtpx import ledger
 from django_smtpx.admin import words
 from django_smtpx.admin.base import may_resume, may_view
 from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.ledger import lanes
 from django_smtpx.models import Category, Delivery, Route
 
 if TYPE_CHECKING:
@@ -65,12 +66,8 @@ def _cause(route: Route) -> str:
 
 
 def _waiting(mailer: str) -> str:
-    waiting = Delivery.objects.using(ledger.database()).filter(
-        mailer=mailer,
-        lane__in=Delivery.Lane.values,
-        status__in=(Delivery.Status.QUEUED, Delivery.Status.DEFERRED),
-    )
-    count = waiting[: COUNTED + 1].count()
+    rows = Delivery.objects.using(ledger.database()).filter(mailer=mailer)
+    count = rows.filter(lanes.waiting())[: COUNTED + 1].count()
     if count > COUNTED:
         return _("more than %(count)s deliveries wait") % {"count": number_format(COUNTED)}
     text = ngettext("%(count)s delivery waits", "%(count)s deliveries wait", count)

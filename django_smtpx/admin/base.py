@@ -10,6 +10,7 @@ from django.contrib.auth import get_permission_codename
 from django.db.models import Model
 from django.urls import reverse
 
+from django_smtpx.admin.counting import BoundedPaginator
 from django_smtpx.models import Route
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class BaseAdmin(_ModelAdmin[M]):
     """Lists and pages in our style that know where the others are."""
 
     empty_value_display = "–"
+    paginator = BoundedPaginator
     show_full_result_count = False
 
     class Media:
@@ -54,6 +56,8 @@ class ReadOnlyAdmin(BaseAdmin[M]):
     actions: tuple[str, ...] | None = None
     uuid_lookup = ""
     """The lookup that a search for a whole UUID is tried with before any other."""
+    address_lookups: tuple[str, ...] = ()
+    """Those that a search for a whole address, or Message-ID, is tried with then."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Mail is added by sending it."""
@@ -70,11 +74,16 @@ class ReadOnlyAdmin(BaseAdmin[M]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[M], bool]:
-        """Search as Django does, but take a UUID for one first: that is found by index."""
+        """Search as Django does, but take a UUID, a whole address or a whole Message-ID for what it
+        is first: that is found by index.
+        """
         uuid = as_uuid(search_term) if self.uuid_lookup else None
-        if uuid is not None:
-            exact = queryset.filter(**{self.uuid_lookup: uuid})
-            if exact.exists():
+        whole: dict[str, Any] = {} if uuid is None else {self.uuid_lookup: uuid}
+        if "@" in search_term:
+            whole.update(dict.fromkeys(self.address_lookups, search_term.strip()))
+        for lookup, value in whole.items():
+            exact = queryset.filter(**{lookup: value})
+            if exact.order_by("pk").values_list("pk")[:1]:
                 return exact, False
         return super().get_search_results(request, queryset, search_term)
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django_smtpx.admin import words
 from django_smtpx.admin.attempts import story
 from django_smtpx.admin.base import may_view
-from django_smtpx.admin.filters import MailerFilter
+from django_smtpx.admin.filters import CategoryFieldFilter, MailerFilter
 from django_smtpx.admin.steering import SteerableAdmin
 from django_smtpx.models import Delivery, Message
 
@@ -39,7 +39,7 @@ class DeliveryAdmin(SteerableAdmin):
         "created",
     )
     sortable_by = ("recipient", "next_attempt", "created")
-    list_filter = ("status", "category", MailerFilter)
+    list_filter = ("status", ("category", CategoryFieldFilter), MailerFilter)
     list_select_related = ("message",)
     ordering = ("-id",)
     search_fields = ("recipient", "message__subject", "message__message_id", "reply")
@@ -48,6 +48,7 @@ class DeliveryAdmin(SteerableAdmin):
         "its queue id."
     )
     uuid_lookup = "message__uuid"
+    address_lookups = ("recipient", "message__message_id")
     change_form_template = "admin/django_smtpx/delivery_page.html"
     fieldsets = (
         (

@@ -35,7 +35,7 @@ def next_attempt(delivery: Delivery, now: datetime) -> str:
         return ""
     if delivery.mailer not in mailers():
         return _("waits for its mailer to be configured")
-    if delivery.lane != Delivery.Lane.IDLE:
+    if delivery.lane > Delivery.Lane.IDLE:
         return _("due now")
     return _idle(delivery.next_attempt_at, parked=delivery.parked_at is not None, now=now)
 

@@ -157,7 +157,7 @@ def test_many_that_wait_are_not_all_counted(viewer, monkeypatch):
     rows.route()
     waiting(2, lane=Delivery.Lane.IDLE)
     waiting(1, status="deferred", lane=Delivery.Lane.ALONE)
-    waiting(1, status="sent", lane=Delivery.Lane.IDLE)
+    waiting(1, status="sent", lane=Delivery.Lane.OUT)
     waiting(1, mailer="other")
     assert ": 3 deliveries wait." in shown(viewer)[0]
     monkeypatch.setattr(banner, "COUNTED", 2)

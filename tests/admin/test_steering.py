@@ -101,7 +101,11 @@ def test_send_again_from_the_list(decider, hints, django_capture_on_commit_callb
         done = confirm(decider, asked)
     assert (done.status_code, done.url) == (302, reverse(LIST))
     failed.refresh_from_db()
-    assert (failed.status, failed.lane, failed.settled_at) == ("deferred", 1, None)
+    assert (failed.status, failed.lane, failed.settled_at) == (
+        "deferred",
+        Delivery.Lane.AGAIN,
+        None,
+    )
     assert said(done) == [
         "1 delivery will be sent again.",
         "Left as they are: 1 (sent already).",
