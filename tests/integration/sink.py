@@ -80,10 +80,14 @@ class Connection:
         match = _MESSAGE_ID.search(content)
         name = match[1] if match else b"-"
         os.write(self.file, b"".join(b"%s\t%s\n" % (name, each) for each in self.recipients))
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        await self.think()
         self.recipients = []
         self.say(b"250 2.0.0 taken")
+
+    async def think(self) -> None:
+        """Let time pass between what is written down and its 250."""
+        if self.delay:
+            await asyncio.sleep(self.delay)
 
 
 async def main(port: int, path: str, delay: float) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import uuid
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ class Site:
         self, folder: Path, *, database: dict[str, Any], broker: Broker, settings: dict[str, Any]
     ) -> None:
         self.folder = folder
+        self.database = database
         self.file = folder / "site.json"
         self.file.write_text(
             json.dumps({"database": database, "broker": asdict(broker), "settings": settings})
@@ -91,6 +93,12 @@ class Site:
         }
         # The tests' own process may run in development mode; the site's are as in production.
         self.env.pop("PYTHONDEVMODE", None)
+
+    def elsewhere(self, **env: str) -> Site:
+        """Return the same site on a machine that differs in ``env``."""
+        other = copy(self)
+        other.env = {**self.env, **env}
+        return other
 
     def manage(self, *argv: str, seconds: float = 120.0) -> str:
         """Run a management command; return what it printed."""
@@ -139,14 +147,16 @@ class Site:
         return done.stdout.decode()
 
     @contextmanager
-    def worker(self, pool: str = "prefork", concurrency: int = 2) -> Iterator[Worker]:
+    def worker(
+        self, pool: str = "prefork", concurrency: int = 2, *options: str
+    ) -> Iterator[Worker]:
         """Run ``celery worker`` until the block ends, from the moment that it is ready."""
         name = f"worker-{uuid.uuid4().hex[:8]}"
         log = self.folder / f"{name}.log"
         argv = [
             sys.executable, "-m", "celery", "-A", "tests.integration.site.celery", "worker",
             "--pool", pool, "--concurrency", str(concurrency), "--loglevel", "INFO",
-            "--hostname", f"{name}@localhost", "--without-gossip", "--without-mingle",
+            "--hostname", f"{name}@localhost", "--without-gossip", "--without-mingle", *options,
         ]  # fmt: skip
         ready = re.compile(r" ready\.$", re.MULTILINE)
         with running(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.integration.tools import NotThere, free_port, listening, running
+from tests.integration.tools import SBIN, NotThere, free_port, kill_group, listening, running
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,46 @@ def postgres(_folder: Path) -> Iterator[dict[str, Any]]:
             yield {"ENGINE": "django.db.backends.postgresql", "NAME": name, **settings}
         finally:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def pgbouncer(folder: Path) -> Iterator[dict[str, Any]]:
+    """A PostgreSQL database behind PgBouncer, whose two connections are whoever's is at work."""
+    program = shutil.which("pgbouncer", path=SBIN)
+    if program is None:
+        raise NotThere("PgBouncer is not installed (apt-get install pgbouncer).")
+    port = free_port()
+    with (
+        postgres(folder) as settings,
+        tempfile.TemporaryDirectory(prefix="smtpx-pgbouncer-") as place,
+    ):
+        own = Path(place)
+        # It does not run as root.
+        own.chmod(0o755)
+        (own / "users").write_text(f'"{settings["USER"]}" "{settings["PASSWORD"]}"\n')
+        (own / "ini").write_text(
+            f"""[databases]
+* = host={settings["HOST"]} port={settings["PORT"]}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {own / "users"}
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 200
+"""
+        )
+        user = ["-u", "postgres"] if os.geteuid() == 0 else []
+        argv = [program, *user, str(own / "ini")]
+        with running(argv, log=folder / "pgbouncer.log", ready=lambda: listening(port)):
+            yield {
+                **settings,
+                "HOST": "127.0.0.1",
+                "PORT": str(port),
+                "DISABLE_SERVER_SIDE_CURSORS": True,
+            }
 
 
 @contextmanager
@@ -200,6 +241,12 @@ class RedisServer:
         )  # fmt: skip
         self.process = self._running.__enter__()
 
+    def kill(self) -> None:
+        """SIGKILL it; what it held is gone."""
+        assert self.process is not None
+        kill_group(self.process)
+        self.stop()
+
     def stop(self) -> None:
         """Stop it; what it held is gone."""
         if self._running is not None:
@@ -210,6 +257,7 @@ class RedisServer:
 DATABASES: dict[str, Callable[[Path], AbstractContextManager[dict[str, Any]]]] = {
     "sqlite": sqlite,
     "postgres": postgres,
+    "pgbouncer": pgbouncer,
     "mariadb": mariadb,
 }
 BROKERS: dict[str, Callable[[Path], AbstractContextManager[Broker]]] = {
