@@ -41,10 +41,16 @@ def start_anew() -> None:
 def growth(send_small: Callable[[], None], send_large: Callable[[], None]) -> dict[str, float]:
     """Return how many bytes more the large one took, and how long."""
     send_small()
+    started = time.perf_counter()
+    return {"growth": growth_of(send_large), "seconds": time.perf_counter() - started}
+
+
+def growth_of(work: Callable[[], None]) -> int:
+    """Return how many bytes more than before this process held at some moment of ``work``."""
     start_anew()
-    before, started = peak(), time.perf_counter()
-    send_large()
-    return {"growth": peak() - before, "seconds": time.perf_counter() - started}
+    before = peak()
+    work()
+    return peak() - before
 
 
 def ours(port: int, path: Path, messages: int) -> dict[str, float]:

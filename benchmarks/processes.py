@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,18 +72,19 @@ def server(module: str, *args: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def smtp_sink() -> Iterator[int]:
+def smtp_sink(*flags: str, stdout: int | IO[bytes] = subprocess.DEVNULL) -> Iterator[int]:
     """Run Postfix's smtp-sink until the block ends; gives its port.
 
-    Raises :class:`NotThere` where it is not installed.
+    ``flags`` are more of its own, and ``stdout`` is where it writes what they
+    make it say. Raises :class:`NotThere` where it is not installed.
     """
     program = find_smtp_sink()
     port = _free_port()
     user = ["-u", "root"] if os.geteuid() == 0 else []
     process = subprocess.Popen(
-        [program, *user, f"{HOST}:{port}", "100"],
+        [program, *flags, *user, f"{HOST}:{port}", "100"],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )

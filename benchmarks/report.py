@@ -85,11 +85,13 @@ class Report:
             wanted = "{} {:g}".format(*self._goals[name])
             met = "met" if self._met(name) else "missed"
             goals.append([name, *map(_number, shown), wanted, met])
-        runs = max(map(len, self._ratios.values()))
+        runs = max(len(values) for row in self._figures.values() for values in row.values())
         lines = [f"{self.name}, medians of {runs} runs; {machine_line()}"]
         if runs < FEW_RUNS:
             lines.append(f"Fewer than {FEW_RUNS} runs: these figures say little.")
-        return "\n".join([*lines, "", *_table(figures), "", *_table(goals)])
+        # Where only some is measured there is nothing to compare it with.
+        compared = ["", *_table(goals)] if self._ratios else []
+        return "\n".join([*lines, "", *_table(figures), *compared])
 
     def _met(self, name: str) -> bool:
         comparison, limit = self._goals[name]

@@ -16,6 +16,7 @@ processes = pytest.importorskip(
     "benchmarks.processes", reason="The benchmarks are not beside the tests here."
 )
 report = pytest.importorskip("benchmarks.report")
+stores = pytest.importorskip("benchmarks.queues.stores")
 ROOT = Path(__file__).parents[1]
 
 
@@ -79,6 +80,63 @@ def test_memory_says_how_it_grew() -> None:
     assert set(found) == {"django_smtpx, BDAT", "django_smtpx, DATA", "smtplib, DATA"}
     for client in found.values():
         assert client["growth_mb"]["median"] >= 0
+
+
+def test_attachments_are_stored_and_delivered() -> None:
+    """Memory and time of each step are there, and both servers got both mails whole."""
+    found = figures("attachments", "--megabytes=2", "--stores=file,SQLite")
+    assert set(found) == {"file", "SQLite"}
+    for row in found.values():
+        for work in ("send", "store", "deliver", "deliver_again"):
+            assert row[f"{work}_growth"]["median"] >= 0
+            assert row[f"{work}_seconds"]["median"] > 0
+
+
+@pytest.mark.integration
+def test_retention_is_measured_beside_deliveries() -> None:
+    """The purge has rates, and deliveries beside it have waits."""
+    try:
+        with stores.postgres():
+            pass
+    except processes.NotThere as reason:
+        pytest.skip(str(reason))
+    found = figures("retention", "--messages=2000")
+    assert found["purge"]["contents_per_second"]["median"] > 0
+    assert found["purge"]["messages_per_second"]["median"] > 0
+    for row in ("delivery alone", "delivery beside a purge"):
+        assert found[row]["longest_ms"]["median"] > 0
+
+
+def test_compose_says_what_mail_and_memory_cost() -> None:
+    """Each kind of mail has a CPU time in both ways, and a large one a growth."""
+    found = figures("compose", "--messages=1", "--megabytes=1")
+    assert len(found) == 6
+    for row in found.values():
+        assert list(row) == ["django_smtpx", "Django"]
+        assert row["django_smtpx"]["median"] > 0
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("sink")
+def test_a_backlog_is_drained_and_looked_at() -> None:
+    """Each kind of rows has a time a message, a time of the sweep and of each list."""
+    try:
+        with stores.postgres():
+            pass
+    except processes.NotThere as reason:
+        pytest.skip(str(reason))
+    found = figures("backlog", "--messages=5", "--rows=40")
+    assert len(found) == 2 * 3 + 1
+    *compared, promoted = found.values()
+    for row in compared:
+        assert len(row) == 3 + 4
+        assert all(figure["median"] > 0 for figure in row.values())
+    assert promoted["us_per_row"]["median"] > 0
+    taken = figures("backlog", "--sizes", "--rows=40")
+    assert taken["delivery"]["bytes_per_row"]["median"] > 0
+    assert taken["delivery: smtpx_delivery_claim"]["bytes_per_row"]["median"] > 0
+    written = figures("backlog", "--writes", "--messages=20")
+    assert written["fillfactor 100: claim"]["wal_records"]["median"] > 1
 
 
 def test_recipients_are_measured_with_and_without_limits() -> None:

@@ -1,0 +1,1 @@
+"""Large outboxes, made in seconds, and what they are asked."""
