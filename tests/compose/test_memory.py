@@ -56,4 +56,5 @@ def test_a_large_attachment_is_held_once(kind, sender):
     )
     growth, result = map(int, done.stdout.split())
     assert result > SIZE
-    assert growth <= result * (1.2 if kind == "application/pdf" else 2.0)
+    # Pages of the allocator come on top: thrice the result would be another copy of a text.
+    assert growth <= result * (1.4 if kind == "application/pdf" else 2.4)
