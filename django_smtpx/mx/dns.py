@@ -1,0 +1,289 @@
+"""What the DNS says about a domain's mail: one resolver, with what it knows kept for a while.
+
+It asks recursive servers, the system's or others, and never the authoritative ones. Whether an
+answer was validated with DNSSEC is for those servers to say, by the AD bit (RFC 4035 section
+3.2.3), and that is heard only where the site declares that it trusts them and the way to them.
+
+"There is no such name" and "there is no such record" are answers. That nobody could say is a
+:class:`.ResolveError`, and temporary: mail waits for a better day.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+
+from django_smtpx.mx.answers import MX, Answer
+from django_smtpx.mx.cache import Cache
+from django_smtpx.mx.servers import Failed, Question, Servers, is_address
+from django_smtpx.smtp.deadline import Deadline
+from django_smtpx.smtp.errors import ResolveError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dns.name import Name
+    from dns.rdatatype import RdataType
+    from dns.rrset import RRset
+
+T = TypeVar("T")
+
+MOST_ALIASES = 8
+"""So many CNAMEs are followed one behind another."""
+
+LONGEST = 86_400
+LONGEST_WITHOUT = 10_800
+"""For so many seconds an answer is believed at most, and one that there is nothing (RFC 2308
+section 5 has one to three hours)."""
+
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+_ASKABLE = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_LONGEST_NAME = 253
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverOptions:
+    """Whom to ask, and whom to believe.
+
+    ``nameservers`` are IP addresses of recursive servers, asked in this order;
+    none: the system's. ``trust_ad`` says that they validate DNSSEC, and that
+    nobody can alter what they say on its way here. ``timeout`` bounds one
+    lookup, over all servers and tries, in seconds. Raises ValueError.
+    """
+
+    nameservers: tuple[str, ...] = ()
+    port: int = 53
+    trust_ad: bool = False
+    timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        for address in self.nameservers:
+            if not is_address(address):
+                raise ValueError(f"A name server is given by its IP address, not as {address!r}")
+
+
+class Resolver:
+    """Asks for records by name. Thread-safe and fork-safe.
+
+    Names come and go as A-labels. Each method raises :class:`.ResolveError`
+    where nobody could say.
+    """
+
+    def __init__(
+        self, options: ResolverOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.options = options
+        self._servers = Servers(options.nameservers, options.port)
+        self._cache: Cache[Answer[Any]] = Cache(clock)
+
+    def mx(self, domain: str) -> Answer[MX]:
+        """Return the mail exchangers of ``domain``, the most preferred first.
+
+        A null MX is one record with the host "" (RFC 7505). A record whose host
+        is no host's name (an IP address, for one) is left out, unless there are
+        no others: that nobody is to take for a domain without any.
+        """
+        return self._ask(domain, dns.rdatatype.MX, _exchangers, self._deadline())
+
+    def addresses(self, host: str) -> Answer[str]:
+        """Return the IP addresses of ``host``: its A and AAAA records.
+
+        ``secure`` holds for both together. Where only one of them can be had,
+        and there are any, it stands for itself.
+        """
+        deadline = self._deadline()
+        found: list[Answer[str]] = []
+        failures: list[ResolveError] = []
+        for rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            if found and not found[0].exists:
+                return found[0]  # whatever type is asked for (RFC 8020)
+            try:
+                found.append(self._ask(host, rdtype, _addresses, deadline))
+            except ResolveError as error:
+                failures.append(error)
+        records = tuple(one for answer in found for one in answer.records)
+        if failures and not records:
+            raise failures[0]
+        return Answer(
+            name=found[0].name,
+            canonical=found[0].canonical,
+            records=records,
+            secure=all(answer.secure for answer in found),
+        )
+
+    def txt(self, name: str) -> Answer[str]:
+        """Return the TXT records at ``name``, each with its strings joined."""
+        return self._ask(name, dns.rdatatype.TXT, _texts, self._deadline())
+
+    def cname(self, name: str) -> Answer[str]:
+        """Return what ``name`` itself is an alias of, if it is one; nothing is followed."""
+        return self._ask(name, dns.rdatatype.CNAME, _targets, self._deadline())
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self.options.timeout)
+
+    def _ask(
+        self,
+        text: str,
+        rdtype: RdataType,
+        read: Callable[[RRset, Question], tuple[T, ...]],
+        deadline: Deadline,
+    ) -> Answer[T]:
+        text = text.lower().rstrip(".")
+        known = self._cache.get((text, rdtype))
+        if known is not None:
+            return known
+        if len(text) > _LONGEST_NAME or not _ASKABLE.fullmatch(text):
+            return Answer(name=text, canonical=text, exists=False)
+        walk = _Walk(Question(dns.name.from_text(text), rdtype, dnssec=self.options.trust_ad))
+        while not walk.over:
+            try:
+                walk.take(self._servers.ask(walk.question, deadline))
+            except Failed as failure:
+                raise walk.failed(str(failure)) from failure
+        answer = Answer(
+            name=text,
+            canonical=_text(walk.question.name),
+            records=read(walk.records, walk.first) if walk.records else (),
+            exists=walk.exists,
+            secure=walk.secure and self.options.trust_ad,
+        )
+        self._cache.put((text, rdtype), answer, walk.seconds)
+        return answer
+
+
+class _Walk:
+    """From a question along its CNAMEs to the records, or to the word that there are none.
+
+    A server mostly returns the whole way at once; where it stops at an alias,
+    ``question`` is what is to be asked next. ``secure`` says that each answer
+    so far was validated, ``seconds`` for how long the whole may be believed.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.first = self.question = question
+        self.over = False
+        self.exists = True
+        self.secure = True
+        self.seconds = LONGEST
+        self.records: RRset | None = None
+        self._seen = [question.name]
+
+    def take(self, message: dns.message.Message) -> None:
+        """Go as far as this answer leads. Raises ResolveError where that is nowhere."""
+        self.secure = self.secure and bool(message.flags & dns.flags.AD)
+        moved = False
+        while (records := self._at_hand(message, self.first.rdtype)) is None:
+            alias = self._at_hand(message, dns.rdatatype.CNAME)
+            if alias is None:
+                break
+            self._follow(alias[0].target)
+            self._believe_for(alias.ttl)
+            moved = True
+        self.exists = message.rcode() != dns.rcode.NXDOMAIN
+        if records is not None and not self.exists:
+            raise self.failed("a server says that there is no such name, and gives its records")
+        if records is not None:
+            self.records = records
+            self._believe_for(records.ttl)
+            self.over = True
+        elif not self.exists or not moved or _start_of_authority(message) is not None:
+            self._believe_for(_seconds_without(message))
+            self.over = True
+
+    def failed(self, why: str) -> ResolveError:
+        """Return the error for a walk that cannot go on."""
+        way = ""
+        if self.question.name != self.first.name:
+            way = f", an alias of {_text(self.question.name)}"
+        return failure(f"{self.first}{way}: {why}")
+
+    def _at_hand(self, message: dns.message.Message, rdtype: RdataType) -> RRset | None:
+        return message.get_rrset(message.answer, self.question.name, dns.rdataclass.IN, rdtype)
+
+    def _follow(self, target: Name) -> None:
+        if target in self._seen:
+            raise self.failed("its CNAME records go round in a circle")
+        if len(self._seen) > MOST_ALIASES:
+            raise self.failed(f"there are more than {MOST_ALIASES} CNAME records in a row")
+        self._seen.append(target)
+        self.question = Question(target, self.first.rdtype, dnssec=self.first.dnssec)
+
+    def _believe_for(self, seconds: int) -> None:
+        self.seconds = min(self.seconds, seconds)
+
+
+def failure(why: str) -> ResolveError:
+    """Return the error for a question that nobody could answer, which ``why`` begins with."""
+    return ResolveError(
+        f"The DNS gives no usable answer for {why}",
+        phase="resolve",
+        category="dns_error",
+        action="retry",
+        temporary=True,
+    )
+
+
+def _start_of_authority(message: dns.message.Message) -> RRset | None:
+    return next((one for one in message.authority if one.rdtype == dns.rdatatype.SOA), None)
+
+
+def _seconds_without(message: dns.message.Message) -> int:
+    """Return for how long there is nothing (RFC 2308 section 5): not at all without an SOA."""
+    start = _start_of_authority(message)
+    return 0 if start is None else min(start.ttl, start[0].minimum, LONGEST_WITHOUT)
+
+
+def _text(name: Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+# -- records -------------------------------------------------------------------------------------
+
+
+def _exchangers(records: RRset, question: Question) -> tuple[MX, ...]:
+    found = sorted((one.preference, _text(one.exchange)) for one in records)
+    hosts: dict[str, MX] = {}
+    for preference, host in found:
+        if _is_host(host):
+            hosts.setdefault(host, MX(preference, host))
+    if hosts:
+        return tuple(hosts.values())
+    null = next((preference for preference, host in found if host in ("", ".")), None)
+    if null is not None and len(found) == 1:
+        return (MX(null, ""),)
+    listed = ", ".join(f"{preference} {host!r}" for preference, host in found)
+    raise failure(f"{question}: no record names a host that mail could go to ({listed})")
+
+
+def _is_host(name: str) -> bool:
+    """Whether a host can be called so (RFC 1123 section 2.1; "_" is common, and harms nobody)."""
+    return (
+        len(name) <= _LONGEST_NAME
+        and _HOST.fullmatch(name) is not None
+        and not name.rpartition(".")[2].isdigit()
+    )
+
+
+def _addresses(records: RRset, _: Question) -> tuple[str, ...]:
+    return tuple(one.address for one in records)
+
+
+def _texts(records: RRset, _: Question) -> tuple[str, ...]:
+    return tuple(b"".join(one.strings).decode(errors="replace") for one in records)
+
+
+def _targets(records: Iterable[Any], _: Question) -> tuple[str, ...]:
+    return tuple(_text(one.target) for one in records)

@@ -1,0 +1,267 @@
+"""One question put to the site's DNS servers, until one of them gives an answer that counts."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dns.name import Name
+    from dns.rdatatype import RdataType
+
+    from django_smtpx.smtp.deadline import Deadline
+
+PAYLOAD = 1232
+"""The largest answer to be had over UDP, in bytes: no larger one is sure to travel unbroken."""
+
+_RESOLV_CONF = "/etc/resolv.conf"
+
+_ROUNDS = (1, 2)
+"""Whoever did not answer is asked once more. A try lasts its weight's share of the time that is
+left: a lost packet is made good soon, and a slow answer still has the longer part to come."""
+
+_MEANING = {
+    "SERVFAIL": (
+        "the domain's own servers do not answer it, or what they say contradicts its DNSSEC"
+    ),
+    "REFUSED": "it does not resolve names for this machine",
+    "NOTIMP": "it does not know such questions",
+    "FORMERR": "it does not understand the question",
+}
+
+
+class Failed(Exception):
+    """No server answered; the text says which were asked, and what came of each."""
+
+
+class _Silent(Exception):
+    """This server did not answer; another try may help."""
+
+
+class _Unwilling(Exception):
+    """This server answered that it has no answer; the next one may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. ``dnssec`` asks whether the answer was validated (RFC 6840 section 5.7)."""
+
+    name: Name
+    rdtype: RdataType
+    dnssec: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.rdtype.name} of {self.name.to_text(omit_final_dot=True)}"
+
+    def message(self, *, edns: bool) -> dns.message.QueryMessage:
+        """Return the query, with a new random id."""
+        flags = dns.flags.RD | (dns.flags.AD if self.dnssec else 0)
+        if not edns:
+            return dns.message.make_query(self.name, self.rdtype, flags=flags)
+        return dns.message.make_query(
+            self.name,
+            self.rdtype,
+            flags=flags,
+            use_edns=0,
+            payload=PAYLOAD,
+            want_dnssec=self.dnssec,
+        )
+
+
+class Servers:
+    """Recursive servers, in the order in which they are asked. Thread-safe and fork-safe.
+
+    Without ``addresses`` they are those of the system, read again when its
+    file has changed. Who is silent is asked after the others from then on.
+    """
+
+    def __init__(self, addresses: Sequence[str], port: int, *, file: str = _RESOLV_CONF) -> None:
+        self._own = tuple(addresses)
+        self._port = port
+        self._file = file
+        self._read: tuple[int, tuple[str, ...]] = (0, ())
+        self._silent_at: dict[str, float] = {}
+
+    def ask(self, question: Question, deadline: Deadline) -> dns.message.Message:
+        """Return a whole answer: NOERROR or NXDOMAIN. Raises :class:`Failed`."""
+        started = time.monotonic()
+        came: dict[str, list[str]] = {address: [] for address in self._current()}
+        asking = [(weight, address) for weight in _ROUNDS for address in came]
+        while asking:
+            weight, address = asking[0]
+            share = deadline.left * weight / sum(one for one, _ in asking)
+            del asking[0]
+            if share <= 0:
+                break
+            try:
+                return self._try(question, address, share)
+            except _Silent as silent:
+                came[address].append(str(silent))
+                self._silent_at[address] = time.monotonic()
+            except _Unwilling as unwilling:
+                came[address].append(str(unwilling))
+                asking = [one for one in asking if one[1] != address]
+        sentences = [self._sentence(address, said) for address, said in came.items()]
+        raise Failed(f"{'; '.join(sentences)}; after {time.monotonic() - started:.1f} s")
+
+    def _try(self, question: Question, address: str, limit: float) -> dns.message.Message:
+        end = time.monotonic() + limit
+        answer = _exchange(question.message(edns=True), address, self._port, limit)
+        if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and answer.edns < 0:
+            # It knows no EDNS (RFC 6891 section 7).
+            left = max(0.0, end - time.monotonic())
+            answer = _exchange(question.message(edns=False), address, self._port, left)
+        _judge(answer)
+        return answer
+
+    def _current(self) -> list[str]:
+        return sorted(
+            self._own or self._of_the_system(), key=lambda one: self._silent_at.get(one, 0.0)
+        )
+
+    def _of_the_system(self) -> tuple[str, ...]:
+        try:
+            changed = Path(self._file).stat().st_mtime_ns
+        except OSError:
+            changed = -1
+        if changed != self._read[0]:
+            self._read = (changed, _named_in(self._file))
+        return self._read[1]
+
+    def _sentence(self, address: str, said: list[str]) -> str:
+        server = f"[{address}]" if ":" in address else address
+        texts = " and then ".join(dict.fromkeys(said)) or "was not asked, as the time was up"
+        times = " (asked twice)" if len(said) > len(set(said)) else ""
+        return f"the DNS server {server}:{self._port} {texts}{times}"
+
+
+def _named_in(file: str) -> tuple[str, ...]:
+    """Return the servers of ``file``; where it names none, there is one on this machine."""
+    resolver = dns.resolver.Resolver(configure=False)
+    with contextlib.suppress(OSError, UnicodeError, dns.exception.DNSException):
+        resolver.read_resolv_conf(file)
+    found = tuple(str(one) for one in resolver.nameservers)
+    return tuple(dict.fromkeys(one for one in found if is_address(one))) or ("127.0.0.1",)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _exchange(
+    query: dns.message.QueryMessage, address: str, port: int, limit: float
+) -> dns.message.Message:
+    """Ask one server, over UDP and, where the answer does not fit, over TCP."""
+    end = time.monotonic() + limit
+    try:
+        return _over_udp(query, address, port, limit)
+    except dns.message.Truncated:
+        pass
+    except OSError as error:
+        raise _Silent(f"cannot be reached: {error.strerror or error}") from error
+    try:
+        return dns.query.tcp(query, address, max(0.0, end - time.monotonic()), port)
+    except dns.exception.Timeout as error:
+        raise _Silent("has a long answer, and gave it over TCP in no time it had") from error
+    except (OSError, EOFError) as error:
+        said = getattr(error, "strerror", None) or "the connection was closed"
+        raise _Silent(f"has a long answer, and did not give it over TCP: {said}") from error
+    except dns.exception.DNSException as error:
+        raise _Silent(f"gave a malformed answer over TCP: {_name(error)}") from error
+
+
+def _over_udp(
+    query: dns.message.QueryMessage, address: str, port: int, limit: float
+) -> dns.message.Message:
+    """Return the answer. What does not fit the question is passed over: anybody can send it.
+
+    The socket is a connected one, so that nobody else's answers arrive, and
+    that a port without a server is known as such at once.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    end = time.time() + limit  # the library's clock
+    came = ""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect((address, port))
+        dns.query.send_udp(sock, query, None, end)
+        while True:
+            try:
+                answer = _received(sock, end)
+            except dns.message.Truncated as truncated:
+                if query.is_response(truncated.kwargs["message"]):
+                    raise
+                continue
+            except dns.exception.Timeout as error:
+                raise _Silent(came or "gave no answer") from error
+            except dns.exception.DNSException as error:
+                came = f"gave a malformed answer: {_name(error)}"
+                continue
+            if query.is_response(answer):
+                return answer
+            came = "answered another question"
+
+
+def _received(sock: socket.socket, end: float) -> dns.message.Message:
+    answer: dns.message.Message = dns.query.receive_udp(
+        sock, expiration=end, raise_on_truncation=True
+    )[0]
+    return answer
+
+
+def _judge(answer: dns.message.Message) -> None:
+    """Raise where it is no answer to the question, but only about this server."""
+    rcode = answer.rcode()
+    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        name = dns.rcode.to_text(rcode)
+        reasons = _reasons(answer) or _MEANING.get(name, "")
+        raise _Unwilling(f"answered {name}" + (f" ({reasons})" if reasons else ""))
+    if rcode == dns.rcode.NOERROR and _refers(answer):
+        raise _Unwilling("referred to other servers, instead of asking them (it does not recurse)")
+
+
+def _reasons(answer: dns.message.Message) -> str:
+    """Return what the server says about its failure (RFC 8914)."""
+    texts = []
+    for option in answer.options:
+        if isinstance(option, dns.edns.EDEOption):
+            name = dns.edns.EDECode.to_text(option.code).replace("_", " ")
+            texts.append(f"{name}: {option.text}" if option.text else name)
+    return ", ".join(texts)
+
+
+def _refers(answer: dns.message.Message) -> bool:
+    """Whether it says nothing about the name but who else could be asked."""
+    found = {rrset.rdtype for rrset in answer.authority}
+    return (
+        not answer.answer
+        and not answer.flags & dns.flags.RA
+        and dns.rdatatype.NS in found
+        and dns.rdatatype.SOA not in found
+    )
+
+
+def _name(error: dns.exception.DNSException) -> str:
+    return str(error).rstrip(".") or type(error).__name__
