@@ -29,3 +29,20 @@ def make_resolver(responder):
 def resolver(make_resolver):
     """A resolver that asks the responder and believes it."""
     return make_resolver()
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock of the test's own."""
+    return Clock()

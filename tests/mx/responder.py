@@ -39,11 +39,11 @@ class Responder:
     to one question are given in turn, and the last of them from then on.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.asked: list[Asked] = []
         self._replies: dict[tuple[str, str], list[Reply]] = defaultdict(list)
-        self._tcp, self._udp = _sockets(host)
+        self._tcp, self._udp = _sockets(host, port)
         self.port: int = self._udp.getsockname()[1]
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -155,10 +155,10 @@ def silence(query: dns.message.Message, tcp: bool) -> list[bytes]:
     return []
 
 
-def _sockets(host: str) -> tuple[socket.socket, socket.socket]:
+def _sockets(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """Return one that listens and one for datagrams, at one port."""
     for _ in range(50):
-        tcp = socket.create_server((host, 0))
+        tcp = socket.create_server((host, port))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             udp.bind(tcp.getsockname())
