@@ -138,6 +138,10 @@ class CeleryEmail(Classic):
     apps = ("djcelery_email",)
     backend = "djcelery_email.backends.CeleryEmailBackend"
 
+    def drain(self) -> None:
+        """Refuse: what is in the broker, only a Celery worker sends."""
+        raise RuntimeError("django-celery-email has no command that sends what is queued.")
+
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (Ours(), PostOffice(), DjangoMailer(), CeleryEmail())
