@@ -14,25 +14,21 @@ from django.db import Error as DatabaseError
 from django_smtpx import ledger, pacing
 from django_smtpx.config import lease as lease_seconds
 from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.contact import Contact
 from django_smtpx.delivery.holdings import Holdings
-from django_smtpx.delivery.jobs import Job, Rest, book, book_failure, fitted, jobs_of, rows_of_jobs
+from django_smtpx.delivery.jobs import Job, Rest, book, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
-from django_smtpx.delivery.opening import close, opened, tls_optional
 from django_smtpx.delivery.patience import Patience
-from django_smtpx.delivery.sessions import limits_of, may_carry, open_session
-from django_smtpx.delivery.stopping import LOOK_EVERY, Stopped
+from django_smtpx.delivery.sessions import may_carry
+from django_smtpx.delivery.stopping import Stopped
 from django_smtpx.models import Delivery
-from django_smtpx.smtp import SMTPError
-from django_smtpx.smtp.pool import default_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from django_smtpx.ledger import Booking, Lease, Row
     from django_smtpx.mailer import Way
     from django_smtpx.smtp import Outcome
-    from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.session import Session
 
 BATCH = 100
@@ -83,12 +79,12 @@ class Course:
         self._time = ledger.reading()
         self._minder = Minder(way, self._pace)
         self._meter = self._metered(())
-        self._session: Session | None = None
         self._holds = Holdings(way)
+        self._contact = Contact(
+            way, self._holds, self._minder, settle=self._settle, stopping=shift.stopping
+        )
         self._gate = pacing.Gate(True)
         self._closed = False
-        self._opened = False
-        self._throttled = False
         self._calls_for_help = False
         self._fruitless = 0
         self._barren = 0
@@ -108,15 +104,15 @@ class Course:
             return 0
         most = pacing.connections(self.way)
         self._minder.probing = gate.probing
-        self._throttled = most < self._mailer.max_connections
+        self._contact.throttled = most < self._mailer.max_connections
         if not self._holds.take(at, 1 if gate.probing else most):
             return 0
         self.began = True
         try:
             self._work()
         except BaseException as error:
-            if self._session is not None:
-                self._session.abort()
+            if self._contact.session is not None:
+                self._contact.session.abort()
             if not isinstance(error, Stopped):
                 raise
         finally:
@@ -190,7 +186,8 @@ class Course:
     @property
     def _is_closed(self) -> bool:
         """Whether the way takes no more mail of this course, which is lost without its slot."""
-        return self._closed or self._minder.closed or self._holds.slot is None
+        closed = self._closed or self._contact.closed or self._minder.closed
+        return closed or self._holds.slot is None
 
     # -- chunks ----------------------------------------------------------------------------------
 
@@ -201,7 +198,7 @@ class Course:
                 if not self._minder.may_begin(jobs[0]):
                     self._set_aside(lease, jobs)
                     continue
-                session = self._session or self._open(lease, jobs)
+                session = self._contact.session or self._contact.open(lease, jobs)
                 if session is None:
                     break
                 if self._calls_for_help:
@@ -301,9 +298,9 @@ class Course:
         if session.usable:
             self._fruitless = 0
             if self._minder.leaves or may_carry(session, self.way, self._minder.hosts) <= 0:
-                self._drop_session(keep=False)
+                self._contact.drop(keep=False)
             return
-        self._drop_session()
+        self._contact.drop()
         if chunk.withheld:
             return
         self._fruitless = 0 if done else self._fruitless + fresh
@@ -311,9 +308,9 @@ class Course:
         if session.failure is None or not jobs or self._minder.closed:
             return
         if self._fruitless >= _FRUITLESS:
-            self._rest(lease, jobs, (session.failure,))
+            self._contact.rest(lease, jobs, (session.failure,))
         elif self._barren >= _BARREN:
-            self._rest_untouched(lease, jobs, session.failure)
+            self._contact.rest_untouched(lease, jobs, session.failure)
 
     def _prove(self, lease: Lease, *, sent: bool) -> None:
         """Open the way again after a probe, where that says that what closed it is over."""
@@ -341,104 +338,6 @@ class Course:
         job = jobs.popleft()
         ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
 
-    # -- sessions --------------------------------------------------------------------------------
-
-    def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
-        """Get a session for the first job; without one, it alone has failed."""
-        try:
-            known = self.way.hosts()
-        except SMTPError as unresolved:
-            self._rest(lease, jobs, (unresolved,))
-            return None
-        if not (self._holds.may_connect(lease, known) and self._may_log_in(lease, jobs)):
-            self._closed = True
-            return None
-        try:
-            return self._try_hosts(lease, jobs, known)
-        finally:
-            self._holds.end_login()
-
-    def _try_hosts(
-        self, lease: Lease, jobs: deque[Job], known: Sequence[Options]
-    ) -> Session | None:
-        hosts = pacing.hosts_to_try(self.way, known, lease.now())
-        self._minder.begin(known)
-        self._opened = True
-        opening = open_session(
-            self._mailer,
-            self._minder.worth_trying(hosts.options),
-            _Opening(lambda: self._holds.keep(lease), lease, self._shift.stopping),
-            tls_optional=lambda: _tls_optional(jobs[0], self.way),
-        )
-        self._session = session = opening.session
-        for error in opening.failures:
-            pacing.book_host_failure(self.way, known, error, lease.now())
-        if session is None:
-            self._rest(lease, jobs, opening.failures)
-            return None
-        if session.host in hosts.probing:
-            pacing.book_host_success(self.way, session.host)
-        if session.transactions == 0 and (self.way.domain or self._throttled):
-            pacing.book_connection(self.way, made=True)
-        self._note(lease, jobs, opening.failures)
-        return session
-
-    def _may_log_in(self, lease: Lease, jobs: deque[Job]) -> bool:
-        """Wait for the turn to log in, and see whether the way is open still: whoever logged in
-        since this drain began may have been refused.
-        """
-        if not self._holds.await_login(lease, self._shift.stopping):
-            return False
-        gate = pacing.gate(self.way, lease.now())
-        if gate.is_open:
-            return True
-        self._holds.end_login()
-        if gate.parks:
-            ledger.rest(lease, rows_of_jobs(jobs), gate.until)
-            jobs.clear()
-        return False
-
-    def _rest(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
-        """Book a failed session on the message it was opened for; the others rest."""
-        *earlier, last = failures
-        self._note(lease, jobs, earlier)
-        until = self._book_failure(last, lease)
-        job = jobs.popleft()
-        self._settle(lease, book_failure(job, last, self._mailer, lease.now(), until))
-        if jobs and (until is None or until > lease.now()):
-            ledger.rest(lease, rows_of_jobs(jobs), until)
-            jobs.clear()
-        self._closed = True
-
-    def _rest_untouched(self, lease: Lease, jobs: deque[Job], failure: SMTPError) -> None:
-        """Rest the way with all its mail: session upon session ends, and nothing is taken."""
-        until = pacing.book_failure(self.way, failure, lease.now())
-        ledger.rest(lease, rows_of_jobs(jobs), until)
-        jobs.clear()
-        self._closed = True
-
-    def _book_failure(self, error: SMTPError, lease: Lease) -> datetime | None:
-        """Book a session that could not be had, and return until when the mail rests.
-
-        One connection too many is no reason for the others to end: there are fewer from now on.
-        """
-        now = lease.now()
-        if error.action == "slow":
-            pacing.book_connection(self.way, made=False)
-            if pacing.used_slots(self.way, now, self._mailer.max_connections) > 1:
-                self._holds.leave_room()
-                return now
-        elif self.way.domain:
-            pacing.book_connection(self.way, made=False)
-        return pacing.book_failure(self.way, error, now)
-
-    def _note(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:
-        """Book hosts that failed on the message that they were tried for."""
-        for error in failures:
-            job = jobs.popleft()
-            ledger.note(lease, book_failure(job, error, self._mailer, lease.now(), None))
-            jobs.appendleft(job.tried_once_more())
-
     def _settle(
         self, lease: Lease, bookings: Sequence[Booking], marking: Sequence[Row] = ()
     ) -> bool:
@@ -454,12 +353,6 @@ class Course:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _drop_session(self, *, keep: bool = True) -> bool:
-        """Give the session back to the pool; return whether it stays open there."""
-        session, self._session = self._session, None
-        limits = limits_of(self._mailer, keep=keep)
-        return session is not None and default_pool.release(session, limits)
-
     def _end(self) -> None:
         """Leave the session to the pool's reaper, and the slot to the session."""
         try:
@@ -469,7 +362,7 @@ class Course:
 
     def _give_back(self) -> None:
         slot, now = self._holds.slot, self._time.now()
-        if slot is not None and slot.rested and not self._opened:
+        if slot is not None and slot.rested and not self._contact.tried:
             # Nothing was to do, and the session that the slot stands for is idle still.
             self._holds.give_back(now, idle=True)
             return
@@ -477,39 +370,5 @@ class Course:
         # session to end.
         keep = slot is not None and not self._shift.stopping()
         keep = keep and pacing.has_free_slot(self.way, now)
-        self._idle = self._drop_session(keep=keep) or self._idle
+        self._idle = self._contact.drop(keep=keep) or self._idle
         self._holds.give_back(now, idle=self._idle)
-
-
-def _tls_optional(job: Job, way: Way) -> bool:
-    """Say whether the message of ``job`` is to go even where TLS cannot be verified."""
-    content = opened(ledger.contents(job.rows).get(job.message))
-    try:
-        return content is not None and tls_optional(job.envelope(content, way.mailer))
-    finally:
-        close(content)
-
-
-class _Opening:
-    """The caller's say while a session is opened: what is held is kept, until the drain stops."""
-
-    def __init__(
-        self, keep_alive: Callable[[], None], lease: Lease, stopping: Callable[[], bool]
-    ) -> None:
-        self._keep_every = min(10.0, lease.seconds / 3)
-        self.interval = min(self._keep_every, LOOK_EVERY)
-        self._keep_alive = keep_alive
-        self._stopping = stopping
-        self._kept = time.monotonic()
-
-    def may_send(self, envelope: object) -> bool:
-        """No content leaves while a session is opened."""
-        return False
-
-    def waiting(self, elapsed: float) -> None:
-        """Renew the lease and the slot."""
-        if self._stopping():
-            raise Stopped
-        if time.monotonic() - self._kept >= self._keep_every:
-            self._kept = time.monotonic()
-            self._keep_alive()

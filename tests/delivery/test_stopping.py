@@ -12,7 +12,7 @@ import pytest
 from django_smtpx import delivery, pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import chunk as chunk_module
-from django_smtpx.delivery import course
+from django_smtpx.delivery import contact
 from django_smtpx.mailer import Way
 from django_smtpx.models import Attempt, Delivery, Slot
 from django_smtpx.smtp.pool import default_pool
@@ -32,7 +32,7 @@ def _fresh_process():
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(chunk_module, "MAX_SECONDS", 0.05)
-    monkeypatch.setattr(course, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(contact, "LOOK_EVERY", 0.05)
 
 
 def drain(stopping):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import django.utils.timezone
 from django.db import connections
 
-from django_smtpx.delivery import course, patience, sessions
+from django_smtpx.delivery import contact, course, patience, sessions
 from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.ledger import claiming, storing
 from django_smtpx.ledger import clock as ledger_clock
@@ -258,7 +258,7 @@ class Processes:
 
     def enter(self, number: int) -> None:
         """Let it be the process of that number that works."""
-        course.default_pool = sessions.default_pool = self._pools[number]
+        contact.default_pool = sessions.default_pool = self._pools[number]
         slots._Resting._slots = self._slots[number]
 
     def kill(self, number: int) -> set[int]:
@@ -287,14 +287,14 @@ def install(clock: Clock, processes: int, patch: pytest.MonkeyPatch) -> Processe
         clock_gettime=lambda _: clock.monotonic(),
         time=time.time,
     )
-    for module in (ledger_clock, pool_module, sessions, course, patience, meter):
+    for module in (ledger_clock, pool_module, sessions, contact, course, patience, meter):
         patch.setattr(module, "time", shim)
     for module in (ledger_clock, claiming, storing):
         patch.setattr(module, "database_now", lambda using: clock.now())
     patch.setattr(django.utils.timezone, "now", clock.now)
     patch.setitem(meter.Meter.__init__.__kwdefaults__, "sleep", clock.sleep)
     patch.setitem(Chunk.__init__.__kwdefaults__, "clock", clock.monotonic)
-    for module in (course, sessions):
+    for module in (contact, sessions):
         patch.setattr(module, "default_pool", None)
     patch.setattr(slots._Resting, "_slots", None)
     found = Processes(processes, clock)
@@ -305,7 +305,7 @@ def install(clock: Clock, processes: int, patch: pytest.MonkeyPatch) -> Processe
 
 def _let_the_wire_cost_time(clock: Clock, patch: pytest.MonkeyPatch) -> None:
     """Charge for connections and contents, where nothing is awaited from a server."""
-    open_session, may_send = course.open_session, Chunk.may_send
+    open_session, may_send = contact.open_session, Chunk.may_send
 
     def opened(*args, **kwargs):
         clock.sleep(CONNECTING)
@@ -315,5 +315,5 @@ def _let_the_wire_cost_time(clock: Clock, patch: pytest.MonkeyPatch) -> None:
         clock.sleep(ROUND_TRIP)
         return may_send(chunk, envelope)
 
-    patch.setattr(course, "open_session", opened)
+    patch.setattr(contact, "open_session", opened)
     patch.setattr(Chunk, "may_send", sent)
