@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def raw(name: str, default: Any = None) -> Any:
@@ -15,6 +18,12 @@ def raw(name: str, default: Any = None) -> Any:
     ``settings``; the site was told when they were loaded.
     """
     return getattr(_wrapped(), name, default)
+
+
+def raws(names: Iterable[str]) -> tuple[Any, ...]:
+    """Return settings as they are set, None for what there is not."""
+    wrapped = _wrapped()
+    return tuple([getattr(wrapped, name, None) for name in names])
 
 
 def is_set(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import is_
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from django_smtpx.config.options import Redacted, parse
-from django_smtpx.config.settings import has_mailers, is_set, raw
+from django_smtpx.config.settings import has_mailers, is_set, raw, raws
 from django_smtpx.config.site import rules
 from django_smtpx.config.values import BadOption
 
@@ -38,6 +39,7 @@ _CLASSIC = {
     "ssl_keyfile": "EMAIL_SSL_KEYFILE",
     "ssl_certfile": "EMAIL_SSL_CERTFILE",
 }
+_WATCHED = ("MAILERS", "SMTPX_MAILERS", "EMAIL_BACKEND", "SMTPX_RULES", *_CLASSIC.values())
 _InvalidMailer: Any = (
     import_string("django.core.mail.exceptions.InvalidMailer") if django.VERSION >= (6, 1) else None
 )
@@ -62,53 +64,63 @@ class Read:
     errors: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """What was read last, and from which objects."""
+
+    values: tuple[Any, ...]
+    read: Read
+
+
 def current() -> Read:
     """Return what the settings say now; Django's test environment swaps them without a signal."""
-    if has_mailers():
-        return _read_mailers(_Same(raw("MAILERS")), _Same(rules()))
-    return _read_classic(
-        _Same(raw("SMTPX_MAILERS")),
-        _Same(raw("EMAIL_BACKEND")),
-        tuple(_Same(raw(setting)) for setting in _CLASSIC.values()),
-        _Same(rules()),
-    )
+    values = raws(_WATCHED)
+    latest = _latest.get()
+    if latest is not None and all(map(is_, values, latest.values)):
+        return latest.read
+    read = _read_mailers() if has_mailers() else _read_classic()
+    _latest.set(_Latest(values, read))
+    return read
 
 
-class _Same:
-    """A cache key: the very same object, whatever it holds."""
+class _Kept:
+    """Where the latest is kept: one reference, so that every thread finds all of it or nothing."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_latest",)
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self) -> None:
+        self._latest: _Latest | None = None
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+    def get(self) -> _Latest | None:
+        return self._latest
 
-    def __hash__(self) -> int:
-        return id(self.value)
+    def set(self, latest: _Latest | None) -> None:
+        self._latest = latest
 
 
-@lru_cache(maxsize=4)
-def _read_mailers(configured: _Same, _rules: _Same) -> Read:
-    if not isinstance(configured.value, dict):
-        raise improper(f"MAILERS must be a dictionary, not {type(configured.value).__name__}.")
+_latest = _Kept()
+
+
+def _read_mailers() -> Read:
+    configured = raw("MAILERS")
+    if not isinstance(configured, dict):
+        raise improper(f"MAILERS must be a dictionary, not {type(configured).__name__}.")
     sources = {}
-    for name, entry in configured.value.items():
+    for name, entry in configured.items():
         if isinstance(entry, dict) and is_ours(entry.get("BACKEND")):
             sources[name] = Source(f"MAILERS[{name!r}]", _options(entry.get("OPTIONS", {})), {})
     return _parse_all(sources)
 
 
-@lru_cache(maxsize=4)
-def _read_classic(own: _Same, backend: _Same, _classic: tuple[_Same, ...], _rules: _Same) -> Read:
-    if own.value is not None and not isinstance(own.value, dict):
+def _read_classic() -> Read:
+    own = raw("SMTPX_MAILERS")
+    if own is not None and not isinstance(own, dict):
         raise ImproperlyConfigured(
             "SMTPX_MAILERS must be a dictionary of names and their options, "
-            f"not {type(own.value).__name__}."
+            f"not {type(own).__name__}."
         )
-    entries = dict(own.value or {})
-    if is_ours(backend.value):
+    entries = dict(own or {})
+    if is_ours(raw("EMAIL_BACKEND")):
         entries.setdefault(DEFAULT, {})
     sources = {}
     for name, entry in entries.items():
@@ -190,16 +202,12 @@ def improper(text: str, *, alias: str | None = None) -> ImproperlyConfigured:
 
 def forget() -> None:
     """Read the settings anew at the next call."""
-    _read_mailers.cache_clear()
-    _read_classic.cache_clear()
+    _latest.set(None)
     is_ours.cache_clear()
 
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:
-    if (
-        setting in ("MAILERS", "SMTPX_MAILERS", "EMAIL_BACKEND", "SMTPX_RULES")
-        or setting in _CLASSIC.values()
-    ):
+    if setting in _WATCHED:
         forget()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.db import DataError, connections, transaction
 from django.db.models import AutoField
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Field, Model
+
+    _Adapt = Callable[[Any, BaseDatabaseWrapper], Any]
 
 T = TypeVar("T")
 
@@ -211,20 +213,29 @@ class _Table:
         return piece if where is None else piece + _Piece(" WHERE ") + where
 
     def insert(self, rows: Sequence[Model], *, link: str = "", parent: str = "") -> _Piece:
-        """Return the INSERT of ``rows``, whose field ``link`` refers to the new ``parent``."""
-        words = _words(self._meta.model, self._connection.alias, link)
+        """Return the INSERT of ``rows``, whose field ``link`` refers to the new ``parent``.
+
+        What none of them has (None) is left out: each value costs time on both sides.
+        """
+        fields = _fields(self._meta.model, self._connection.alias, link)
+        given = [one for one in fields if any(getattr(row, one.name) is not None for row in rows)]
         parameters = [
-            adapt(getattr(row, name)) if adapt else getattr(row, name)
+            one.adapt(value, self._connection) if one.adapt and value is not None else value
             for row in rows
-            for name, adapt in words.values
+            for one in given
+            for value in (getattr(row, one.name),)
         ]
+        columns = [one.column for one in given]
         # The first row tells what the types are.
-        marks = f"({words.typed}){f', ({_marks(len(words.values))})' * (len(rows) - 1)}"
-        head = f"INSERT INTO {self.name} ({words.columns}) "
+        marks = ", ".join([one.typed for one in given])
+        head = f"INSERT INTO {self.name} "
         if not link:
-            return _Piece(f"{head}VALUES {marks}", parameters)
-        source = f"SELECT {parent}, given.* FROM parent, (VALUES {marks}) AS given"  # noqa: S608
-        return _Piece(f"{head}{source}", parameters)
+            return _Piece(f"{head}({', '.join(columns)}) VALUES ({marks})", parameters)
+        head += f"({', '.join([self.column(link), *columns])}) SELECT {parent}"
+        if len(rows) == 1:
+            return _Piece(f"{head}, {marks} FROM parent", parameters)
+        marks += f"), ({_marks(len(given))}" * (len(rows) - 1)
+        return _Piece(f"{head}, given.* FROM parent, (VALUES ({marks})) AS given", parameters)
 
     def among(self, keys: Sequence[int]) -> _Piece:
         """Return that the primary key is one of ``keys``."""
@@ -238,13 +249,11 @@ class _Table:
 
     def _given(self, name: str, value: Any) -> _Piece:
         """Return that the field has, or gets, this value."""
-        adapt = self._adapter(name)
-        return _Piece(f"{self.column(name)} = %s", [adapt(value) if adapt else value])
+        return _Piece(f"{self.column(name)} = %s", [self._adapted(name, value)])
 
     def _value(self, name: str, value: Any) -> _Piece:
         """Return a value of the field by itself."""
-        adapt = self._adapter(name)
-        return _Piece(self._typed(name, "%s"), [adapt(value) if adapt else value])
+        return _Piece(self._typed(name, "%s"), [self._adapted(name, value)])
 
     def _chosen(self, name: str, keys: Sequence[int], by_key: Mapping[int, Any]) -> _Piece:
         """Return that the field gets, in each row, the value for that row's key."""
@@ -254,10 +263,9 @@ class _Table:
         self, of: _Table, name: str, keys: Sequence[int], by_key: Mapping[int, Any]
     ) -> _Piece:
         """Return a value of a field of the table ``of``, by the key of each row here."""
-        adapt = of._adapter(name)
         parameters: list[Any] = []
         for key in keys:
-            parameters += key, (adapt(by_key[key]) if adapt else by_key[key])
+            parameters += key, of._adapted(name, by_key[key])
         cases = f"CASE {self.key}{' WHEN %s THEN %s' * len(keys)} END"
         return _Piece(of._typed(name, cases), parameters)
 
@@ -270,8 +278,9 @@ class _Table:
     def _field(self, name: str) -> Field[Any, Any]:
         return _field(self._meta.model, name)
 
-    def _adapter(self, name: str) -> Callable[[Any], Any] | None:
-        return _adapter(self._field(name), self._connection.alias)
+    def _adapted(self, name: str, value: Any) -> Any:
+        adapt = _adapter(self._field(name), self._connection.alias)
+        return adapt(value, self._connection) if adapt else value
 
 
 _AS_THEY_ARE = frozenset(
@@ -288,42 +297,46 @@ _AS_THEY_ARE = frozenset(
         "TextField",
     }
 )
+_AS_THEY_ARE_ON_POSTGRESQL = frozenset({"DateTimeField", "UUIDField"})
 
 
+@lru_cache(maxsize=128)
 def _field(model: type[Model], name: str) -> Field[Any, Any]:
     found: Any = model._meta.get_field(name)
     return found  # type: ignore[no-any-return]
 
 
-def _adapter(its: Field[Any, Any], using: str) -> Callable[[Any], Any] | None:
+@lru_cache(maxsize=128)
+def _adapter(its: Field[Any, Any], using: str) -> _Adapt | None:
     """Return what makes a value of a field one that the driver takes; None: all are so."""
-    if its.get_internal_type() in _AS_THEY_ARE:
+    kind, vendor = its.get_internal_type(), connections[using].vendor
+    if kind in _AS_THEY_ARE or (vendor == "postgresql" and kind in _AS_THEY_ARE_ON_POSTGRESQL):
         return None
-    return lambda value: its.get_db_prep_save(value, connection=connections[using])
+    return lambda value, connection: its.get_db_prep_save(value, connection=connection)
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What an INSERT of whole rows consists of: each value by its attribute, and how it is made."""
+class _Field(NamedTuple):
+    """A field of a table that a value is for: its column, and how a value is written."""
 
-    columns: str
+    name: str
+    column: str
     typed: str
-    values: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    adapt: _Adapt | None
 
 
 @lru_cache(maxsize=16)
-def _words(model: type[Model], using: str, link: str) -> _Words:
+def _fields(model: type[Model], using: str, link: str) -> tuple[_Field, ...]:
+    """Return those that an INSERT names, but for the key and ``link``."""
     connection = connections[using]
-    fields = [
-        one
+    return tuple(
+        _Field(
+            str(one.attname),
+            connection.ops.quote_name(str(one.column)),
+            _cast("%s", one, connection),
+            _adapter(one, using),
+        )
         for one in model._meta.concrete_fields
         if one.name != link and not isinstance(one, AutoField)
-    ]
-    its = [*([_field(model, link)] if link else []), *fields]
-    return _Words(
-        columns=", ".join(connection.ops.quote_name(str(one.column)) for one in its),
-        typed=", ".join(_cast("%s", one, connection) for one in fields),
-        values=tuple((one.attname, _adapter(one, using)) for one in fields),
     )
 
 
