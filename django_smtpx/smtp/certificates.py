@@ -2,32 +2,95 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from datetime import UTC, datetime
 from ssl import SSLCertVerificationError, SSLError, SSLSocket, cert_time_to_seconds
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django_smtpx.smtp.failures import TLSFailure
 
 # OpenSSL's verdicts: x509_vfy.h.
 _UNTRUSTED = frozenset({2, 18, 19, 20, 21})
 _SELF_SIGNED = frozenset({18, 19})
 _NOT_YET_VALID = 9
 _EXPIRED = 10
+_VALIDITY = (_EXPIRED, _NOT_YET_VALID)
 _WRONG_PURPOSE = 26
 _OTHER_NAME = frozenset({62, 64})
 _AGAINST_RFC_5280 = frozenset(range(79, 95))
 
 _NAMES_SHOWN = 8
+_DER = 2
+"""The form of a certificate's bytes, as Python's own _ssl numbers them."""
 
 Info = dict[str, Any]
 
 
-def refusal(error: SSLCertVerificationError, sock: SSLSocket, host: str) -> str:
-    """Return why the certificate of ``host`` was refused: what was expected, and what shown."""
-    chain = shown_chain(sock)
+class Refused(Exception):
+    """Why a certificate does not hold; ``failure`` is what a report on TLS calls it."""
+
+    def __init__(self, reason: str, failure: TLSFailure) -> None:
+        super().__init__(reason)
+        self.failure: TLSFailure = failure
+
+
+def refusal(
+    error: SSLCertVerificationError, sock: SSLSocket, host: str, names: Sequence[str] = ()
+) -> str:
+    """Return why the certificate of ``host`` was refused: what was expected (it, or one of
+    ``names``), and what shown.
+    """
+    return sentence(_reason(error, shown_chain(sock)), sock, host, names)
+
+
+def sentence(reason: str, sock: SSLSocket, host: str, names: Sequence[str] = ()) -> str:
+    """Return ``reason``, for which a certificate was refused, with what was expected and shown."""
     return (
-        f"The certificate of {host} does not hold: {_reason(error, chain)} "
-        f"(expected {host}, shown {_described(chain)})"
+        f"The certificate of {host} does not hold: {reason} "
+        f"(expected {' or '.join(names) or host}, shown {described(shown_chain(sock))})"
     )
+
+
+def failure_of(error: SSLCertVerificationError) -> TLSFailure:
+    """Return what a report on TLS calls it (RFC 8460 section 4.3.1)."""
+    if error.verify_code in _OTHER_NAME:
+        return "certificate-host-mismatch"
+    if error.verify_code == _EXPIRED:
+        return "certificate-expired"
+    return "certificate-not-trusted"
+
+
+# -- what was shown ------------------------------------------------------------------------------
+
+
+def sees_chains() -> bool:
+    """Whether this Python tells which certificates a server has sent beside its own.
+
+    It is public from Python 3.13 on; 3.11 and 3.12 have it below the surface.
+    """
+    inner = getattr(getattr(ssl, "_ssl", None), "_SSLSocket", None)
+    return any(hasattr(place, "get_unverified_chain") for place in (SSLSocket, inner))
+
+
+def der_chain(sock: SSLSocket) -> tuple[bytes, ...]:
+    """Return the certificates that the server has sent, in DER, its own first; that one alone
+    where :func:`sees_chains` is False.
+    """
+    own = sock.getpeercert(binary_form=True)
+    if not own:
+        return ()
+    inner: Any = sock if hasattr(sock, "get_unverified_chain") else getattr(sock, "_sslobj", None)
+    try:
+        chain = inner.get_unverified_chain() or ()
+        # Python 3.13 gives bytes, an older one what makes them.
+        found = (each if isinstance(each, bytes) else each.public_bytes(_DER) for each in chain)
+        return tuple(found) or (own,)
+    except (AttributeError, TypeError, ValueError, SSLError):
+        return (own,)
 
 
 def shown_chain(sock: SSLSocket) -> list[Info]:
@@ -52,7 +115,7 @@ def _reason(error: SSLCertVerificationError, chain: list[Info]) -> str:
     code, message = error.verify_code, error.verify_message.rstrip(".")
     if code in _OTHER_NAME:
         return "it is somebody else's"
-    if code in (_EXPIRED, _NOT_YET_VALID):
+    if code in _VALIDITY:
         return _wrong_time(expired=code == _EXPIRED, chain=chain)
     if code in _UNTRUSTED:
         who = "it is self-signed" if code in _SELF_SIGNED else "its authority is not known here"
@@ -80,7 +143,8 @@ def _wrong_time(*, expired: bool, chain: list[Info]) -> str:
     return f"{whose} {'has expired' if expired else 'is not yet valid'}"
 
 
-def _described(chain: list[Info]) -> str:
+def described(chain: list[Info]) -> str:
+    """Return whose certificate the first of ``chain`` is, who issued it, and its dates."""
     if not chain:
         return "unknown"
     info = chain[0]

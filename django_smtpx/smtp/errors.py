@@ -30,6 +30,7 @@ _FIELDS = (
     "content_sent",
     "transcript",
     "results",
+    "tls_failure",
 )
 
 
@@ -43,7 +44,9 @@ class SMTPError(smtplib.SMTPException):
     ``disconnected`` is what was known after the clean-up. ``content_sent``
     says how much of the content had left: only with ``"all"`` can the message
     have been taken (RFC 1047). ``results`` holds a result per recipient where
-    a transaction had begun.
+    a transaction had begun. ``tls_failure`` is what a report on TLS calls it
+    (RFC 8460 section 4.3, such as "certificate-expired"), "" where it is none of
+    the server's TLS or of a policy on it.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class SMTPError(smtplib.SMTPException):
         content_sent: ContentSent = "no",
         transcript: str = "",
         results: tuple[Result, ...] = (),
+        tls_failure: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -85,6 +89,7 @@ class SMTPError(smtplib.SMTPException):
         self.content_sent = content_sent
         self.transcript = transcript
         self.results = results
+        self.tls_failure = tls_failure
 
     def __str__(self) -> str:
         return self.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django_smtpx.smtp import verdict
 from django_smtpx.smtp.errors import (
@@ -13,6 +13,7 @@ from django_smtpx.smtp.errors import (
     ServerTimeout,
     ServiceUnavailable,
     SMTPError,
+    TLSError,
     UnsupportedFeature,
 )
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
 
 SERVICE_NOT_AVAILABLE = 421
+
+TLSFailure = Literal[
+    "",
+    "starttls-not-supported",
+    "certificate-host-mismatch",
+    "certificate-expired",
+    "certificate-not-trusted",
+    "validation-failure",
+    "tlsa-invalid",
+]
+"""What a report on TLS calls it (RFC 8460 section 4.3); "" where the fault is not the server's."""
 
 _JUDGES: Mapping[type[SMTPError], Callable[[Phase], verdict.Verdict]] = {
     ServerDisconnected: verdict.judge_disconnect,
@@ -52,7 +64,31 @@ def refused(
         enhanced_code=reply.enhanced_code,
         reply=reply.text,
         **judged.fields,
+        tls_failure="starttls-not-supported" if phase == "starttls" else "",
     )
+
+
+def no_tls(
+    message: str,
+    options: Options,
+    failure: TLSFailure = "validation-failure",
+    *,
+    phase: Phase = "connect",
+    command: str = "",
+) -> TLSError:
+    """Return the error of TLS that is not to be had; it says which policy asks for it."""
+    return TLSError(
+        message + asked_by(options),
+        phase=phase,
+        command=command,
+        **verdict.TLS_FAILED.fields,
+        tls_failure=failure,
+    )
+
+
+def asked_by(options: Options) -> str:
+    """Return the end of a sentence on TLS that failed: which policy asks for it, "" for none."""
+    return f"; TLS is asked for by {options.tls_reason}" if options.tls_reason else ""
 
 
 def out_of_step(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import verdict
+from django_smtpx.smtp import failures, verdict
 from django_smtpx.smtp.errors import TLSModeMismatch
 from django_smtpx.smtp.options import IMPLICIT_TLS_PORT, SMTP_PORT, SUBMISSION_PORT, Security
 
@@ -71,7 +71,8 @@ def speaks_plain(options: Options, sign: str) -> TLSModeMismatch:
 
 def _mismatch(options: Options, text: str, phase: Phase) -> TLSModeMismatch:
     return TLSModeMismatch(
-        f"Port {options.port} of {options.host} {text}",
+        f"Port {options.port} of {options.host} {text}{failures.asked_by(options)}",
         phase=phase,
         **verdict.TLS_FAILED.fields,
+        tls_failure="starttls-not-supported" if phase == "greeting" else "validation-failure",
     )

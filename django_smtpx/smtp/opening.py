@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp import commands, verdict
+from django_smtpx.smtp import commands, failures, verdict
 from django_smtpx.smtp.authentication import Authentication
 from django_smtpx.smtp.capabilities import Capabilities
-from django_smtpx.smtp.errors import ProtocolError, TLSError
+from django_smtpx.smtp.errors import ProtocolError
 from django_smtpx.smtp.events import HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
@@ -81,11 +81,12 @@ class Opening(Authentication):
                 return
             if options.security is Security.STARTTLS:
                 self._refuse_session(
-                    TLSError(
+                    failures.no_tls(
                         "TLS is required, and the server does not offer STARTTLS",
+                        options,
+                        "starttls-not-supported",
                         phase="starttls",
                         command="STARTTLS",
-                        **verdict.TLS_FAILED.fields,
                     )
                 )
                 return
@@ -111,6 +112,7 @@ class Opening(Authentication):
                     phase="starttls",
                     command="STARTTLS",
                     **verdict.judge_garbage("starttls").fields,
+                    tls_failure="validation-failure",
                 )
             )
         else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django_smtpx.smtp.dane import TLSA
     from django_smtpx.smtp.rules import Rule
 
 IMPLICIT_TLS_PORT = 465
@@ -58,6 +59,15 @@ class Options:
     port 25. ``rules`` judge its replies before those of this package do.
     ``relay`` says whether mail is submitted to the server, or whether it is the
     recipient's own.
+
+    The rest is what a policy on the host says. ``addresses`` are connected to, in
+    their order, and the system's resolver is not asked. A certificate may be for
+    any of ``names``, in the place of ``host``; the first of them is the one that
+    the server is told (SNI). With any ``tlsa`` the certificate is judged by these
+    records alone, whatever ``verify`` says (RFC 7672 section 2.2), and TLS is
+    required: ``ValueError`` where ``security`` leaves it open. ``tls_reason`` says
+    who asks for TLS ("the MTA-STS policy of example.com (enforce)"), and is part
+    of each :class:`TLSError`.
     """
 
     host: str
@@ -81,21 +91,43 @@ class Options:
     probe: bool = True
     rules: tuple[Rule, ...] = ()
     relay: bool = True
+    addresses: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    tlsa: tuple[TLSA, ...] = ()
+    tls_reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tlsa and self.security not in (Security.IMPLICIT, Security.STARTTLS):
+            raise ValueError(f"TLSA records require TLS, and security={self.security.value!r}")
+
+
+def server_name(options: Options) -> str:
+    """Return the name that the server is told in the handshake (RFC 6066 section 3): with TLSA
+    records their base domain (RFC 7672 section 8.1).
+    """
+    return (options.names[0] if options.names else options.host).rstrip(".")
+
+
+def expected_names(options: Options) -> tuple[str, ...]:
+    """Return the reference names: the certificate has to be for one of them (RFC 9525)."""
+    return tuple(name.rstrip(".") for name in options.names or (options.host,))
 
 
 def relaxed(options: Options) -> tuple[Options, ...]:
     """Return how to reach the host for a message that says ``TLS-Required: No``, in the order to
     try (RFC 8689 section 5): with TLS that is not verified, and without it.
 
-    A credential is not sent like that: with one there is no such way.
+    What a policy of the recipient's domain asks for is left aside. A credential is not sent like
+    that: with one there is no such way.
     """
-    if options.credential is not None or not verifies(options):
+    asked = verifies(options) or (options.security is Security.STARTTLS and options.tls_reason)
+    if options.credential is not None or not asked:
         return ()
+    free = replace(options, verify=False, tlsa=(), tls_reason="")
     if options.security is Security.IMPLICIT:
-        return (replace(options, verify=False),)
+        return (free,)
     return tuple(
-        replace(options, security=security, verify=False)
-        for security in (Security.OPPORTUNISTIC, Security.NONE)
+        replace(free, security=security) for security in (Security.OPPORTUNISTIC, Security.NONE)
     )
 
 
@@ -103,7 +135,10 @@ def verifies(options: Options) -> bool:
     """Whether the server must show a certificate that holds.
 
     Opportunistic TLS does not ask for one (RFC 7435), unless it is there to protect a credential.
+    TLSA records always do.
     """
+    if options.tlsa:
+        return True
     if options.security is Security.NONE:
         return False
     if options.security is Security.OPPORTUNISTIC:

@@ -110,6 +110,7 @@ def _tls(options: Options, transport: Transport, limit: float, needed: _Needed) 
             options,
             security=Security.IMPLICIT,
             verify=False,
+            tlsa=(),
             ca_file=None,
             ssl_certfile=None,
             ssl_keyfile=None,

@@ -5,18 +5,24 @@ what it means when TLS fails.
 from __future__ import annotations
 
 import ssl
+import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django_smtpx.smtp import certificates, mode, verdict
+from django_smtpx.smtp import certificates, dane, mode, names, verdict
 from django_smtpx.smtp.errors import TLSError
-from django_smtpx.smtp.options import verifies
+from django_smtpx.smtp.failures import no_tls
+from django_smtpx.smtp.options import expected_names, server_name, verifies
 
 if TYPE_CHECKING:
     import socket
+    from typing import Literal
 
+    from django_smtpx.smtp.failures import TLSFailure
     from django_smtpx.smtp.options import Options
+
+    _Check = Literal["nothing", "chain", "policy", "host"]
 
 _NOT_TLS = frozenset(
     {
@@ -55,6 +61,16 @@ _MEANINGS["CERTIFICATE_REQUIRED"] = (
     "the server wants a client certificate: set ssl_certfile and ssl_keyfile"
 )
 _MEANINGS["UNRECOGNIZED_NAME"] = "the server knows no host of this name"
+_VERIFY_FLAGS = (
+    ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+)
+"""Set, not added, so that each Python judges a certificate alike: 3.13 has PARTIAL_CHAIN and STRICT
+by default, those before it have neither.
+
+What stands in ca_file is trusted as it stands there, be it an intermediate one. RFC 5280 is not
+held against a certificate to the letter (STRICT): no other sender of mail does so, and mail would
+wait for ever at servers that all others deliver to.
+"""
 _HOLDS = {
     "ca_file": "the certificates of authorities",
     "ssl_certfile": "a certificate, and its private key where ssl_keyfile is not set",
@@ -83,11 +99,20 @@ def context_for(options: Options) -> ssl.SSLContext:
     :class:`TLSError` when a file cannot be used; it names the option.
     """
     return _context(
-        verifies(options),
+        _check(options),
         _file("ca_file", options.ca_file),
         _file("ssl_certfile", options.ssl_certfile),
         _file("ssl_keyfile", options.ssl_keyfile),
     )
+
+
+def _check(options: Options) -> _Check:
+    """Return what OpenSSL is to look at in a handshake; the rest is :func:`judge`'s."""
+    if options.tlsa or not verifies(options):
+        return "nothing"
+    if len(options.names) > 1:
+        return "chain"
+    return "policy" if options.names else "host"
 
 
 def _file(option: str, path: str | None) -> _File | None:
@@ -102,20 +127,23 @@ def _file(option: str, path: str | None) -> _File | None:
 
 @lru_cache(maxsize=64)
 def _context(
-    verify: bool,  # noqa: FBT001
+    check: _Check,
     ca_file: _File | None,
     certfile: _File | None,
     keyfile: _File | None,
 ) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags = _VERIFY_FLAGS
+    # A policy wants the name where RFC 9525 section 2 has it (RFC 8461 section 4.1).
+    context.hostname_checks_common_name = check == "host"
+    context.check_hostname = check in ("policy", "host")
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file.path)
         except OSError as error:
             raise _unusable(ca_file, error) from error
-    if not verify:
-        context.check_hostname = False
+    if check == "nothing":
         context.verify_mode = ssl.CERT_NONE
     if certfile is not None:
         _load_client_certificate(context, certfile, keyfile)
@@ -169,10 +197,43 @@ def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
     context = context_for(options)
     try:
         return context.wrap_socket(
-            sock, server_hostname=options.host.rstrip("."), do_handshake_on_connect=False
+            sock, server_hostname=server_name(options), do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:
-        raise _failure(f"TLS with {options.host} cannot begin: {error}") from error
+        raise no_tls(f"TLS with {options.host} cannot begin: {error}", options) from error
+
+
+def judge(sock: ssl.SSLSocket, options: Options) -> str:
+    """Judge, right behind the handshake, what OpenSSL was not asked to; return how the
+    certificate was verified: "dane", "pkix", or "" where it need not be.
+
+    Raises :class:`TLSError`.
+    """
+    if options.tlsa:
+        if not dane.usable(options.tlsa):
+            # They ask for TLS, and vouch for nobody (RFC 7672 section 2.2).
+            return ""
+        try:
+            dane.verify(
+                certificates.der_chain(sock), options.tlsa, expected_names(options), now=time.time()
+            )
+        except certificates.Refused as refused:
+            raise _refused(str(refused), refused.failure, sock, options) from refused
+        return "dane"
+    if not verifies(options):
+        return ""
+    if _check(options) == "chain" and not _is_for(sock, options):
+        raise _refused("it is somebody else's", "certificate-host-mismatch", sock, options)
+    return "pkix"
+
+
+def _is_for(sock: ssl.SSLSocket, options: Options) -> bool:
+    shown: Any = (sock.getpeercert() or {}).get("subjectAltName", ())
+    return names.is_for(
+        [str(value) for kind, value in shown if kind == "DNS"],
+        [str(value) for kind, value in shown if kind == "IP Address"],
+        expected_names(options),
+    )
 
 
 def describe(sock: ssl.SSLSocket) -> str:
@@ -193,15 +254,22 @@ def handshake_failure(
     it was about.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _failure(certificates.refusal(error, sock, options.host))
+        return no_tls(
+            certificates.refusal(error, sock, options.host, options.names),
+            options,
+            certificates.failure_of(error),
+        )
     if _reason(error) in _NOT_TLS:
         if implicit and b"SMTP" in rest.upper():
             return mode.speaks_plain(options, f"it said '...{mode.shown(rest)[1:]}")
-        return _failure(
+        return no_tls(
             f"Port {options.port} of {options.host} does not answer in TLS "
-            f"({_reason(error)}; what came ends with {mode.shown(rest)})"
+            f"({_reason(error)}; what came ends with {mode.shown(rest)})",
+            options,
         )
-    return _failure(f"The TLS handshake with {options.host} failed: {_meaning(error, options)}")
+    return no_tls(
+        f"The TLS handshake with {options.host} failed: {_meaning(error, options)}", options
+    )
 
 
 def is_answer(error: OSError) -> bool:
@@ -217,14 +285,15 @@ def strange_answer(answer: bytes, options: Options, *, implicit: bool) -> TLSErr
     """Return what it means that a server answered a handshake with what is no TLS."""
     if implicit and mode.is_reply(answer):
         return mode.speaks_plain(options, f"it said {mode.shown(answer)}")
-    return _failure(
-        f"Port {options.port} of {options.host} does not answer in TLS: {mode.shown(answer)} came"
+    return no_tls(
+        f"Port {options.port} of {options.host} does not answer in TLS: {mode.shown(answer)} came",
+        options,
     )
 
 
 def handshake_timeout(options: Options) -> TLSError:
     """Return the error of a handshake that came to no end in time."""
-    return _failure(f"The TLS handshake with {options.host} took too long")
+    return no_tls(f"The TLS handshake with {options.host} took too long", options)
 
 
 def broken(error: ssl.SSLError, options: Options) -> TLSError:
@@ -233,8 +302,15 @@ def broken(error: ssl.SSLError, options: Options) -> TLSError:
     With TLS 1.3 that is where a server says what it thinks of the client's certificate.
     """
     if "ALERT" in _reason(error):
-        return _failure(f"{options.host} ended TLS: {_meaning(error, options)}")
-    return _failure(f"What came from {options.host} is no valid TLS: {_meaning(error, options)}")
+        return no_tls(f"{options.host} ended TLS: {_meaning(error, options)}", options)
+    return no_tls(
+        f"What came from {options.host} is no valid TLS: {_meaning(error, options)}", options
+    )
+
+
+def _refused(reason: str, failure: TLSFailure, sock: ssl.SSLSocket, options: Options) -> TLSError:
+    text = certificates.sentence(reason, sock, options.host, options.names)
+    return no_tls(text, options, failure)
 
 
 def _reason(error: OSError) -> str:
@@ -256,4 +332,5 @@ def _meaning(error: OSError, options: Options) -> str:
 
 
 def _failure(message: str) -> TLSError:
+    """Return the error of what is wrong on this side."""
     return TLSError(message, **verdict.TLS_FAILED.fields)

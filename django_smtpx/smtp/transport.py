@@ -18,7 +18,6 @@ from django_smtpx.smtp import mode, tls, verdict
 from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
-from django_smtpx.smtp.options import verifies
 from django_smtpx.smtp.watch import NO_WATCH
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ class Transport:
 
     @classmethod
     def connect(cls, options: Options, watch: Watch = NO_WATCH) -> Transport:
-        """Connect to the first address of the host that answers, in ``options.timeout`` seconds
-        for them all.
+        """Connect to the first address that answers (of ``options.addresses``, else of the
+        host's), in ``options.timeout`` seconds for them all.
 
         ``watch`` is told of long waits, but not of those for the system's resolver, which cannot
         be interrupted. Raises :class:`ResolveError` or :class:`ConnectError`.
@@ -130,8 +129,9 @@ class Transport:
             if not wait.until(wants):
                 raise tls.handshake_timeout(options)
         self._heard_tls()
+        verified_by = tls.judge(sock, options)
         self.tls = tls.describe(sock)
-        self.verified_by = "pkix" if verifies(options) else ""
+        self.verified_by = verified_by
 
     def channel_bindings(self) -> dict[str, bytes]:
         """Return the channel bindings of this connection by name, the best first (RFC 5929)."""
@@ -241,10 +241,16 @@ class Transport:
 
 
 def _resolve(options: Options) -> list[tuple[int, _Address]]:
+    # With addresses, nobody is asked: they are turned into what a socket takes.
+    flags = socket.AI_NUMERICHOST if options.addresses else 0
     try:
-        found = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
+        found = [
+            place
+            for name in options.addresses or (options.host,)
+            for place in socket.getaddrinfo(
+                name, options.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
+            )
+        ]
     except (OSError, UnicodeError) as error:
         raise ResolveError(
             f"{options.host} has no address: {getattr(error, 'strerror', None) or error}",
