@@ -9,6 +9,7 @@ attempts. A mail's content is on no page.
 
 from django_smtpx.admin.deliveries import DeliveryAdmin
 from django_smtpx.admin.messages import MessageAdmin
+from django_smtpx.admin.policies import StoredPolicyAdmin
 from django_smtpx.admin.routes import RefusedCredentialAdmin, RouteAdmin
 from django_smtpx.admin.suppressions import SuppressionAdmin
 
@@ -17,5 +18,6 @@ __all__ = [
     "MessageAdmin",
     "RefusedCredentialAdmin",
     "RouteAdmin",
+    "StoredPolicyAdmin",
     "SuppressionAdmin",
 ]

@@ -26,6 +26,7 @@ from django_smtpx.ledger.immediate import resumable, resume_now, store_now
 from django_smtpx.ledger.keeping import content_of, contents
 from django_smtpx.ledger.orphans import remove_orphans
 from django_smtpx.ledger.parking import park, rest, unpark
+from django_smtpx.ledger.policies import PolicyStore
 from django_smtpx.ledger.purging import Purged, give_turn_back, purge
 from django_smtpx.ledger.rows import Booking, Row, database, patiently
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
@@ -47,6 +48,7 @@ from django_smtpx.ledger.upkeep import (
 __all__ = [
     "Booking",
     "Lease",
+    "PolicyStore",
     "Purged",
     "Reading",
     "Refusal",

@@ -17,6 +17,7 @@ from django.db.models import F, Model, QuerySet, signals
 from django.db.models.deletion import get_candidate_relations_to_delete
 
 from django_smtpx.ledger.keeping import Place, remove_files
+from django_smtpx.ledger.policies import forget_policies
 from django_smtpx.ledger.rows import atomically, database, patiently
 from django_smtpx.ledger.suppressing import forget_expired
 from django_smtpx.models import Attempt, Content, ContentPart, Delivery, Message, Suppression, Turn
@@ -68,8 +69,8 @@ def purge(
 ) -> Purged:
     """Delete content, and later the rows, of messages that were wholly settled so long ago.
 
-    What expired on the suppression list goes with the log. It ends when ``over`` says so, between
-    two batches, and leaves the rest.
+    What expired on the suppression list, and policies that did, go with the log. It ends when
+    ``over`` says so, between two batches, and leaves the rest.
     """
     using = database()
     no_content, no_log = at - min(content_age, log_age), at - log_age
@@ -82,9 +83,10 @@ def purge(
         if over():
             return Purged(contents, messages, finished=False)
         messages += atomically(partial(_delete_messages, keys, no_log, using), using)
-    while forget_expired(no_log):
-        if over():
-            return Purged(contents, messages, finished=False)
+    for forget in (forget_expired, forget_policies):
+        while forget(no_log):
+            if over():
+                return Purged(contents, messages, finished=False)
     return Purged(contents, messages, finished=True)
 
 

@@ -183,6 +183,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='StoredPolicy',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('domain', models.CharField(max_length=255, unique=True, verbose_name='domain')),
+                ('mode', models.CharField(blank=True, choices=[('none', 'none'), ('testing', 'testing'), ('enforce', 'enforce')], max_length=7, verbose_name='mode')),
+                ('mx', models.TextField(blank=True, help_text='One name or pattern a line.', verbose_name='servers')),
+                ('max_age', models.PositiveIntegerField(default=0, help_text='Seconds.', verbose_name='to be kept for')),
+                ('policy_id', models.CharField(blank=True, max_length=32, verbose_name='id')),
+                ('fetched_at', models.DateTimeField(null=True, verbose_name='fetched at')),
+                ('expires_at', models.DateTimeField(verbose_name='expires at')),
+                ('tried_id', models.CharField(blank=True, max_length=32, verbose_name='id at the latest try')),
+                ('tried_at', models.DateTimeField(verbose_name='latest try at')),
+                ('next_try_at', models.DateTimeField(verbose_name='next try from')),
+                ('failure', models.CharField(blank=True, max_length=40, verbose_name='failure')),
+                ('failure_text', models.TextField(blank=True, verbose_name='what went wrong')),
+                ('version', models.PositiveBigIntegerField(default=1, editable=False)),
+            ],
+            options={
+                'verbose_name': 'MTA-STS policy',
+                'verbose_name_plural': 'MTA-STS policies',
+            },
+        ),
+        migrations.CreateModel(
             name='Suppression',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

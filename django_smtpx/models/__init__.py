@@ -4,6 +4,7 @@ from django_smtpx.models.choices import Action, Category, Phase
 from django_smtpx.models.content import Content, ContentAway, ContentPart
 from django_smtpx.models.live import RateWindow, RefusedCredential, Route, Slot, Turn
 from django_smtpx.models.mail import Attempt, Delivery, Message
+from django_smtpx.models.policy import StoredPolicy
 from django_smtpx.models.suppression import Suppression
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RefusedCredential",
     "Route",
     "Slot",
+    "StoredPolicy",
     "Suppression",
     "Turn",
 ]

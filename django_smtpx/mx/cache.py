@@ -53,6 +53,11 @@ class Cache(Generic[V]):
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
 
+    def drop(self, key: Hashable) -> None:
+        """Forget a value, where there is one."""
+        with self._lock:
+            self._kept.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -21,6 +21,7 @@ from django_smtpx.models import (
     Message,
     RefusedCredential,
     Route,
+    StoredPolicy,
     Suppression,
 )
 from tests.admin import rows
@@ -63,7 +64,7 @@ def state():
 def test_registered():
     """What people ask about has pages; contents and what only the queue needs have none."""
     ours = {model for model in admin.site._registry if model._meta.app_label == "django_smtpx"}
-    assert ours == {Message, Delivery, Route, RefusedCredential, Suppression}
+    assert ours == {Message, Delivery, Route, RefusedCredential, StoredPolicy, Suppression}
 
 
 def test_checks():

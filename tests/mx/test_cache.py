@@ -48,3 +48,13 @@ def test_forked_amid(clock):
     with cache._lock:
         module._start_clean()
         assert cache.get("a") is None
+
+
+def test_what_is_dropped_is_gone(clock):
+    """And nothing happens where it was not there."""
+    cache = Cache(clock)
+    cache.put("a", 1, 60)
+    cache.drop("a")
+    cache.drop("b")
+    assert cache.get("a") is None
+    assert len(cache) == 0
