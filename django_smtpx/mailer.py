@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,28 @@ class RetryPolicy:
 STANDARD_RETRY = RetryPolicy()
 
 
+@dataclass(frozen=True, slots=True)
+class DKIMKey:
+    """What mail is signed with for a ``domain`` (RFC 6376), as A-labels; tried, and found good.
+
+    ``secret`` is the key as PEM, or the base64 of an Ed25519 key's seed, for ``algorithm``
+    ("rsa-sha256" or "ed25519-sha256"). It is no part of the repr, and nothing pickles it.
+    """
+
+    domain: str
+    selector: str
+    algorithm: str
+    secret: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Where its public half is in the DNS."""
+        return f"{self.selector}._domainkey.{self.domain}"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A private key is not pickled: the settings have it in each process.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailer:
     """One named configuration (the OPTIONS of a mailer), validated.
@@ -59,6 +81,7 @@ class Mailer:
     retry: RetryPolicy = STANDARD_RETRY
     on_unknown: Literal["retry", "hold"] = "retry"
     redirect_to: tuple[str, ...] = ()
+    dkim: tuple[DKIMKey, ...] = ()
     dsn: bool = False
     suppression: bool = False
     transcript: Literal["always", "failures", "never"] = "failures"

@@ -1,7 +1,7 @@
 """An EmailMessage becomes what is stored and sent: addresses, bytes and the sender's wishes.
 
-The bytes, the Message-ID and the Date are fixed here, once, so that every try
-sends the same mail.
+The bytes, the Message-ID, the Date and the signatures are fixed here, once, so
+that every try sends the same mail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django_smtpx.addresses import addr_spec, same_mailbox_key
-from django_smtpx.compose import content, wishes
+from django_smtpx.compose import content, dkim, wishes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +75,7 @@ def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Compo
     return Composed(
         sender=sender,
         recipients=_once(mailer.redirect_to) if redirected else intended,
-        content=written.content,
+        content=dkim.sign(written.content, mailer.dkim, now),
         message_id=written.message_id,
         from_header=written.from_header,
         subject=written.subject,

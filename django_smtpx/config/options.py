@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.config import logins, values
+from django_smtpx.config import logins, signing, values
 from django_smtpx.config.values import BadOption
 from django_smtpx.mailer import Mailer
 from django_smtpx.smtp.options import (
@@ -79,7 +79,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "rate": values.rate,
     "retry": values.retry,
     "on_unknown": values.choice("retry", "hold"),
-    "dkim": values.dkim,
+    "dkim": signing.keys,
     "dsn": values.boolean,
     "redirect_to": values.addresses,
     "transcript": values.choice("always", "failures", "never"),
@@ -134,11 +134,15 @@ class _Labels(dict[str, str]):
 
 def _read(options: Mapping[str, Any], label: _Labels) -> dict[str, Any]:
     values.refuse_unknown(options, KNOWN_KEYS)
-    return Redacted(
-        (key, _READERS[key](label[key], value))
-        for key, value in options.items()
-        if value is not None
-    )
+    given = Redacted()
+    for key in options:
+        if options[key] is not None:
+            try:
+                given[key] = _READERS[key](label[key], options[key])
+            except BadOption as error:
+                # Without the reader's frames, whose variables a page of errors would show.
+                raise error.with_traceback(None) from None
+    return given
 
 
 class Redacted(dict[str, Any]):
@@ -191,13 +195,10 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
 
 
 def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
-    asked = ["dkim"] if given.get("dkim") else []
     if given.get("transport") == "mx":
-        asked.append("transport")
-    for key in asked:
-        shown = "" if key == "dkim" else f"={given[key]!r}"
         raise BadOption(
-            f"{label[key]}: {key}{shown} is not supported yet by this version. Remove it."
+            f"{label['transport']}: transport={given['transport']!r} is not supported yet by this "
+            "version. Remove it."
         )
 
 

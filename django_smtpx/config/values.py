@@ -28,7 +28,6 @@ LONGEST = 10 * 365 * 86400.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0<>]")
 _PATH = re.compile(r"[^\W\d]\w{0,63}(?:\.[^\W\d]\w{0,63})+")
-_DKIM_KEYS = ("domain", "selector", "private_key", "private_key_file")
 
 
 class BadOption(ValueError):
@@ -253,17 +252,6 @@ def mapping(key: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadOption(f"{key} must be a dictionary, not {value!r}.")
     return value
-
-
-def dkim(key: str, value: Any) -> tuple[Any, ...]:
-    """Signing identities; the keys in them are secrets."""
-    if not isinstance(value, (list, tuple)):
-        raise BadOption(f"{key} must be a list of dictionaries, not {type(value).__name__}.")
-    for at, entry in enumerate(value):
-        if not isinstance(entry, Mapping):
-            raise BadOption(f"{key}[{at}] must be a dictionary, not {type(entry).__name__}.")
-        refuse_unknown(entry, _DKIM_KEYS, within=f"{key}[{at}]")
-    return tuple(value)
 
 
 def refuse_unknown(given: Iterable[Any], known: Iterable[str], *, within: str = "") -> None:

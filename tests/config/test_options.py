@@ -199,7 +199,6 @@ def test_credentials_that_may_go_there(options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"dkim": [{"domain": "example.com", "selector": "s", "private_key": "k"}]},
         {"transport": "mx", "host": None},
     ],
 )

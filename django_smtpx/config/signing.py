@@ -1,0 +1,210 @@
+"""The option ``dkim``: whose signatures a mailer's mail bears, and with which keys.
+
+A key is read, and tried, when the configuration is: one that does not sign is told of by a system
+check, and not by the first mail. What is said of it never holds a part of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from django_smtpx.addresses import a_labels
+from django_smtpx.config.values import BadOption, refuse_unknown
+from django_smtpx.mailer import DKIMKey
+
+INSTALL = 'pip install "django-smtpx[dkim]"'
+
+RSA_LEAST = 1024
+"""Bits below which verifiers take no RSA key (RFC 8301 section 3.2)."""
+
+_KEYS = ("domain", "selector", "private_key", "private_key_file")
+_LARGEST_FILE = 64 * 1024
+_LONGEST_NAME = 64
+"""Characters of a domain or a selector: dkimpy cuts in two what is longer than a line."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}))*")
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n(.*?)\n-----END \1-----", re.DOTALL)
+_ED25519_SEED = 32
+# A OneAsymmetricKey with the OID 1.3.101.112, and maybe the public key behind (RFC 8410 section 7).
+_ED25519_PKCS8 = re.compile(
+    rb"\x30.\x02\x01[\x00\x01]\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20(.{32})", re.DOTALL
+)
+
+
+def keys(key: str, value: Any) -> tuple[DKIMKey, ...]:
+    """Read a list of ``{"domain", "selector", "private_key" or "private_key_file"}``."""
+    if not isinstance(value, (list, tuple)):
+        raise BadOption(f"{key} must be a list of dictionaries, not {type(value).__name__}.")
+    found: dict[tuple[str, str], DKIMKey] = {}
+    for at, entry in enumerate(value):
+        one = _entry(f"{key}[{at}]", entry)
+        if (one.domain, one.selector) in found:
+            raise BadOption(
+                f"{key}[{at}] is {one.name!r} once more. Each key has a selector of its own."
+            )
+        found[one.domain, one.selector] = one
+    return tuple(found.values())
+
+
+def _entry(where: str, entry: Any) -> DKIMKey:
+    if not isinstance(entry, Mapping):
+        raise BadOption(f"{where} must be a dictionary, not {type(entry).__name__}.")
+    refuse_unknown(entry, _KEYS, within=where)
+    domain = _name(where, "domain", entry, "the domain that signs, such as 'example.com'")
+    selector = _name(where, "selector", entry, "what stands before ._domainkey in the DNS")
+    text_at, text = _text(where, entry)
+    if find_spec("dkim") is None:
+        raise BadOption(
+            f"{where} asks for signatures, and dkimpy is not installed: {INSTALL}. "
+            "Without it, leave 'dkim' out."
+        )
+    algorithm, secret = _key(text_at, text)
+    return DKIMKey(domain, selector, algorithm, secret)
+
+
+def _name(where: str, name: str, entry: Mapping[Any, Any], meaning: str) -> str:
+    value = entry.get(name)
+    if value is None:
+        raise BadOption(f"{where} has no {name!r}: add {meaning}.")
+    if not isinstance(value, str):
+        raise BadOption(f"{where}[{name!r}] must be a string, not {type(value).__name__}.")
+    try:
+        found = a_labels(value).lower()
+    except ValueError:
+        found = ""
+    if not _NAME.fullmatch(found) or (name == "domain" and "." not in found):
+        raise BadOption(f"{where}[{name!r}] must be {meaning}, not {value!r}.")
+    if len(found) > _LONGEST_NAME:
+        raise BadOption(
+            f"{where}[{name!r}] is {value!r}, which is longer than {_LONGEST_NAME} characters: "
+            "the signature's header cannot be folded around it. Use a shorter one."
+        )
+    return found
+
+
+def _text(where: str, entry: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return how the user calls what holds the key, and the key's text."""
+    text, path = entry.get("private_key"), entry.get("private_key_file")
+    if text is not None and path is not None:
+        raise BadOption(
+            f"{where} has both 'private_key' and 'private_key_file'. Remove one of them."
+        )
+    if path is not None:
+        return f"{where}['private_key_file'] ({str(path)!r})", _file(where, path)
+    if text is None:
+        raise BadOption(
+            f"{where} has no key: set 'private_key' (its text) or 'private_key_file' (a path)."
+        )
+    if not isinstance(text, str):
+        raise BadOption(
+            f"{where}['private_key'] must be a string, the text of the key, not "
+            f"{type(text).__name__}. For a path there is 'private_key_file'."
+        )
+    return f"{where}['private_key']", text
+
+
+def _file(where: str, path: Any) -> str:
+    name = f"{where}['private_key_file']"
+    if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
+        raise BadOption(f"{name} must be the path of a file with the key, not {path!r}.")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise BadOption(
+            f"{name} is {str(path)!r}, which cannot be read: {error.strerror}. Name a file that "
+            "this process may read."
+        ) from None
+    if len(data) > _LARGEST_FILE or not data.isascii():
+        raise BadOption(f"{name} is {str(path)!r}, which is no text of a private key.")
+    return data.decode("ascii")
+
+
+def _key(where: str, text: str) -> tuple[str, str]:
+    """Return the algorithm of a key, and the key as dkimpy takes it."""
+    text = text.strip().replace("\r\n", "\n")
+    if "-----BEGIN" not in text:
+        return _bare(where, text)
+    if "\\n" in text:
+        raise BadOption(
+            f"{where} has the two characters \\ and n where lines should end, as environment "
+            "variables often do. Put .replace('\\\\n', '\\n') behind it."
+        )
+    found = next((one for one in _PEM.finditer(text) if "PRIVATE" in one[1]), None)
+    if found is None:
+        raise BadOption(
+            f"{where} is no private key: it has no whole block of PEM that begins with "
+            "'-----BEGIN PRIVATE KEY-----' or '-----BEGIN RSA PRIVATE KEY-----'."
+        )
+    kind, block = found.groups()
+    if "ENCRYPTED" in kind or "ENCRYPTED" in block:
+        raise BadOption(
+            f"{where} is encrypted. Give it without its passphrase: openssl pkey -in KEY -out NEW."
+        )
+    try:
+        der = base64.b64decode("".join(block.split()), validate=True)
+    except Base64Error:
+        raise BadOption(f"{where} is damaged: its PEM is no base64. Copy it once more.") from None
+    seed = _ED25519_PKCS8.match(der) if kind == "PRIVATE KEY" else None
+    return _ed25519(where, seed[1]) if seed else _rsa(where, kind, block, der)
+
+
+def _bare(where: str, text: str) -> tuple[str, str]:
+    """Return an Ed25519 key as dkimpy's own dknewkey writes it: its seed in base64."""
+    try:
+        seed = base64.b64decode(text, validate=True)
+    except (Base64Error, ValueError):
+        seed = b""
+    if len(seed) != _ED25519_SEED:
+        raise BadOption(
+            f"{where} is no private key: neither PEM ('-----BEGIN PRIVATE KEY-----') nor the "
+            "base64 of an Ed25519 key. For a path there is 'private_key_file'."
+        )
+    return _ed25519(where, seed)
+
+
+def _ed25519(where: str, seed: bytes) -> tuple[str, str]:
+    if find_spec("nacl") is None:
+        raise BadOption(f"{where} is an Ed25519 key, and PyNaCl is not installed: {INSTALL}.")
+    return "ed25519-sha256", base64.b64encode(seed).decode("ascii")
+
+
+def _rsa(where: str, kind: str, block: str, der: bytes) -> tuple[str, str]:
+    bits = _rsa_bits(der)
+    if not bits:
+        raise BadOption(
+            f"{where} is a {kind} that cannot be used: it must be of RSA (PKCS#1 or PKCS#8) or of "
+            "Ed25519 (PKCS#8), and whole. Make one: openssl genpkey -algorithm RSA "
+            "-pkeyopt rsa_keygen_bits:2048 -out KEY."
+        )
+    if bits < RSA_LEAST:
+        raise BadOption(
+            f"{where} is an RSA key of {bits} bits, and nobody accepts one of less than "
+            f"{RSA_LEAST} (RFC 8301). Make one of 2048."
+        )
+    return "rsa-sha256", f"-----BEGIN {kind}-----\n{block}\n-----END {kind}-----\n"
+
+
+def _rsa_bits(der: bytes) -> int:
+    """Return the length of a key that signs as it should; 0 for what is none."""
+    import hashlib
+
+    from dkim import crypto
+
+    try:
+        key = crypto.parse_private_key(der)
+        tried = hashlib.sha256(b"tried")
+        modulus: int = key["modulus"]
+        if modulus.bit_length() >= RSA_LEAST and not crypto.RSASSA_PKCS1_v1_5_verify(
+            tried, crypto.RSASSA_PKCS1_v1_5_sign(tried, key), key
+        ):
+            return 0
+        return modulus.bit_length()
+    except Exception:  # noqa: BLE001 (its parser raises whatever odd bytes lead to)
+        return 0

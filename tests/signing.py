@@ -1,0 +1,79 @@
+"""Keys to sign mail with, and what the DNS says of their public halves."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+PKCS1 = serialization.PrivateFormat.TraditionalOpenSSL
+PKCS8 = serialization.PrivateFormat.PKCS8
+PUBLIC_EXPONENT = 65537
+
+
+@cache
+def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Return a key of RSA, the same each time."""
+    return rsa.generate_private_key(PUBLIC_EXPONENT, bits)
+
+
+@cache
+def ed25519_key() -> ed25519.Ed25519PrivateKey:
+    """Return a key of Ed25519, the same each time."""
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def pem(key, form=PKCS8, password: bytes | None = None) -> str:
+    """Return a private key as PEM."""
+    how = serialization.BestAvailableEncryption(password) if password else None
+    encryption = how or serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
+
+
+def bare(key: ed25519.Ed25519PrivateKey) -> str:
+    """Return a key of Ed25519 as dkimpy's dknewkey writes it."""
+    return base64.b64encode(key.private_bytes_raw()).decode()
+
+
+def record(key) -> bytes:
+    """Return the TXT record of a key's public half (RFC 6376 section 3.6.1, RFC 8463)."""
+    public = key.public_key()
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return b"v=DKIM1; k=ed25519; p=" + base64.b64encode(public.public_bytes_raw())
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    data = public.public_bytes(serialization.Encoding.DER, form)
+    return b"v=DKIM1; k=rsa; p=" + base64.b64encode(data)
+
+
+def rsa_option(form=PKCS8, selector: str = "r1") -> dict[str, str]:
+    """Return an entry of the option with the RSA key."""
+    text = pem(rsa_key(), form)
+    return {"domain": "example.com", "selector": selector, "private_key": text}
+
+
+def ed25519_option(selector: str = "e1") -> dict[str, str]:
+    """Return an entry of the option with the Ed25519 key."""
+    return {"domain": "example.com", "selector": selector, "private_key": pem(ed25519_key())}
+
+
+def published(name: bytes, timeout: int = 5) -> bytes:
+    """Answer a verifier's question to the DNS."""
+    kind = name.decode().partition(".")[0]
+    return record(ed25519_key() if kind.startswith("e") else rsa_key())
+
+
+def verified(content: bytes) -> list[bool]:
+    """Return whether each signature of a mail is good, from the top."""
+    import dkim
+
+    count = sum(name.lower() == b"dkim-signature" for name, _ in dkim.DKIM(content).headers)
+    found = []
+    for at in range(count):
+        try:
+            found.append(dkim.DKIM(content).verify(at, dnsfunc=published))
+        except dkim.ValidationError:
+            # The body is another one; what else is wrong with a signature is another error.
+            found.append(False)
+    return found
