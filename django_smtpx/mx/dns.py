@@ -26,6 +26,7 @@ import dns.rdatatype
 from django_smtpx.mx.answers import MX, Answer
 from django_smtpx.mx.cache import Cache
 from django_smtpx.mx.servers import Failed, Question, Servers, is_address
+from django_smtpx.smtp.dane import TLSA
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ResolveError
 
@@ -120,6 +121,10 @@ class Resolver:
             records=records,
             secure=all(answer.secure for answer in found),
         )
+
+    def tlsa(self, name: str) -> Answer[TLSA]:
+        """Return the TLSA records at ``name``, such as ``_25._tcp.mx.example.com``."""
+        return self._ask(name, dns.rdatatype.TLSA, _associations, self._deadline())
 
     def txt(self, name: str) -> Answer[str]:
         """Return the TXT records at ``name``, each with its strings joined."""
@@ -279,6 +284,10 @@ def _is_host(name: str) -> bool:
 
 def _addresses(records: RRset, _: Question) -> tuple[str, ...]:
     return tuple(one.address for one in records)
+
+
+def _associations(records: RRset, _: Question) -> tuple[TLSA, ...]:
+    return tuple(TLSA(one.usage, one.selector, one.mtype, one.cert) for one in records)
 
 
 def _texts(records: RRset, _: Question) -> tuple[str, ...]:
