@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,9 @@ from tests.integration.tools import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+
+    from tests.integration.faces import Face
 
 USERNAME = "outbox"
 PASSWORD = "s3cret ä \\ =pass"  # a colon would end it in Dovecot's file
@@ -136,6 +138,12 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
 
+# Another's mail server: whoever comes may leave mail, and TLS is as its face has it.
+_FACE_CF = """{address}:{port} inet n - n - - smtpd -o syslog_name={kind}
+    -o smtpd_sasl_auth_enable=no -o smtpd_relay_restrictions=permit_auth_destination,reject
+    -o smtpd_tls_received_header=yes {tls}
+"""
+
 _DOVECOT_CONF = """
 protocols =
 ssl = no
@@ -203,6 +211,10 @@ class Postfix:
 
     def delivered(self) -> list[Delivered]:
         """Return all that lies in the maildir, with CRLF line ends and without the trace headers."""
+        return [without_trace(raw) for raw in self.received()]
+
+    def received(self) -> list[bytes]:
+        """Return all that lies in the maildir, as it lies there."""
         archive = self._run("tar", "-C", str(self.root / "mail"), "-cf", "-", ".")
         found = []
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -210,7 +222,7 @@ class Postfix:
                 if member.isfile() and "/new/" in member.name:
                     data = tar.extractfile(member)
                     assert data is not None
-                    found.append(without_trace(data.read()))
+                    found.append(data.read())
         return found
 
     def count(self) -> int:
@@ -257,26 +269,31 @@ def without_trace(data: bytes) -> Delivered:
 
 
 @contextmanager
-def postfix_server(mechanisms: str = "plain login") -> Iterator[Postfix]:
+def postfix_server(
+    mechanisms: str = "plain login", *, faces: Collection[Face] = ()
+) -> Iterator[Postfix]:
     """Run Postfix and Dovecot until the block ends; raise NotThere where they cannot run.
 
-    ``mechanisms`` are those that Dovecot offers, under its own names.
+    ``mechanisms`` are those that Dovecot offers, under its own names; "": there is none, and
+    nobody can log in. With ``faces`` it is the mail server of others, too.
     """
-    for program in ("postfix", "dovecot"):
+    for program in ("postfix", "dovecot") if mechanisms else ("postfix",):
         if shutil.which(program, path=SBIN) is None:
             raise NotThere(f"{program} is not installed (apt-get install postfix dovecot-core).")
     sudo = tuple(as_root())
     # Not pytest's own folder: the servers' users must be able to walk into this one.
     root = Path(tempfile.mkdtemp(prefix="smtpx-postfix-"))
     try:
-        server = _lay_out(root, sudo, mechanisms)
-        with _serving(server):
+        server = _lay_out(root, sudo, mechanisms, faces)
+        with _serving(server, logins=bool(mechanisms)):
             yield server
     finally:
         subprocess.run([*sudo, "rm", "-rf", str(root)], check=True)
 
 
-def _lay_out(root: Path, sudo: tuple[str, ...], mechanisms: str) -> Postfix:
+def _lay_out(
+    root: Path, sudo: tuple[str, ...], mechanisms: str, faces: Collection[Face]
+) -> Postfix:
     """Write the configuration of both servers."""
     root.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "log", "tls", "dovecot"):
@@ -295,7 +312,8 @@ def _lay_out(root: Path, sudo: tuple[str, ...], mechanisms: str) -> Postfix:
         "smtps": server.smtps,
     }
     (root / "etc" / "main.cf").write_text(_MAIN_CF.format(**values))
-    (root / "etc" / "master.cf").write_text(_MASTER_CF.format(**values))
+    masters = [_MASTER_CF.format(**values), *map(_face_cf, faces)]
+    (root / "etc" / "master.cf").write_text("".join(masters))
     (root / "dovecot" / "dovecot.conf").write_text(_DOVECOT_CONF.format(**values))
     (root / "dovecot" / "users").write_text(f"{USERNAME}:{{PLAIN}}{PASSWORD}\n")
     # The spool's own folder and its parents belong to root, data and mail to whom writes there.
@@ -306,8 +324,15 @@ def _lay_out(root: Path, sudo: tuple[str, ...], mechanisms: str) -> Postfix:
     return server
 
 
+def _face_cf(face: Face) -> str:
+    tls = "-o smtpd_tls_security_level=none"
+    if face.chain is not None:
+        tls = f"-o smtpd_tls_security_level=may -o smtpd_tls_chain_files={face.chain}"
+    return _FACE_CF.format(address=face.address, port=face.port, kind=face.kind, tls=tls)
+
+
 @contextmanager
-def _serving(server: Postfix) -> Iterator[None]:
+def _serving(server: Postfix, *, logins: bool) -> Iterator[None]:
     """Start Postfix, which makes the folders of the spool, then Dovecot, whose socket lies there."""
     root = server.root
     env = {**os.environ, "PATH": SBIN}
@@ -322,15 +347,19 @@ def _serving(server: Postfix) -> Iterator[None]:
         )
         # `postfix start-fg` may stand between us and the master, and pass no signal on.
         stack.callback(_stop_master, server, env)
-        stack.enter_context(
-            running(
-                [*server.sudo, "dovecot", "-F", "-c", str(root / "dovecot" / "dovecot.conf")],
-                log=root / "log" / "dovecot.out",
-                ready=lambda: _exists(server, root / "spool" / "private" / "auth"),
-                env=env,
-            )
-        )
+        if logins:
+            stack.enter_context(_dovecot(server, env))
         yield
+
+
+def _dovecot(server: Postfix, env: dict[str, str]) -> AbstractContextManager[object]:
+    root = server.root
+    return running(
+        [*server.sudo, "dovecot", "-F", "-c", str(root / "dovecot" / "dovecot.conf")],
+        log=root / "log" / "dovecot.out",
+        ready=lambda: _exists(server, root / "spool" / "private" / "auth"),
+        env=env,
+    )
 
 
 def _exists(server: Postfix, path: Path) -> bool:
