@@ -22,6 +22,7 @@ import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+from dns.rdata import GenericRdata
 
 from django_smtpx.mx.answers import MX, Answer
 from django_smtpx.mx.cache import Cache
@@ -31,7 +32,7 @@ from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ResolveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from dns.name import Name
     from dns.rdatatype import RdataType
@@ -50,6 +51,8 @@ section 5 has one to three hours)."""
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _ASKABLE = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _LONGEST_NAME = 253
+_UNUSABLE = (255, 255, 255)
+"""Usage, selector and matching type that mean nothing (RFC 6698 section 7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +126,8 @@ class Resolver:
         )
 
     def tlsa(self, name: str) -> Answer[TLSA]:
-        """Return the TLSA records at ``name``, such as ``_25._tcp.mx.example.com``."""
-        return self._ask(name, dns.rdatatype.TLSA, _associations, self._deadline())
+        """Return the TLSA records at ``name``, which begins with a port (RFC 6698 section 3)."""
+        return self._ask(name, dns.rdatatype.TLSA, _certificates, self._deadline())
 
     def txt(self, name: str) -> Answer[str]:
         """Return the TXT records at ``name``, each with its strings joined."""
@@ -194,6 +197,8 @@ class _Walk:
             alias = self._at_hand(message, dns.rdatatype.CNAME)
             if alias is None:
                 break
+            if isinstance(alias[0], GenericRdata):
+                raise self.failed("its CNAME record is malformed")
             self._follow(alias[0].target)
             self._believe_for(alias.ttl)
             moved = True
@@ -256,20 +261,21 @@ def _text(name: Name) -> str:
 
 
 # -- records -------------------------------------------------------------------------------------
+# What is malformed is a GenericRdata, with its bytes.
 
 
 def _exchangers(records: RRset, question: Question) -> tuple[MX, ...]:
-    found = sorted((one.preference, _text(one.exchange)) for one in records)
+    read, malformed = _whole(records)
+    found = sorted((one.preference, _text(one.exchange)) for one in read)
     hosts: dict[str, MX] = {}
     for preference, host in found:
         if _is_host(host):
             hosts.setdefault(host, MX(preference, host))
     if hosts:
         return tuple(hosts.values())
-    null = next((preference for preference, host in found if host in ("", ".")), None)
-    if null is not None and len(found) == 1:
-        return (MX(null, ""),)
-    listed = ", ".join(f"{preference} {host!r}" for preference, host in found)
+    if len(records) == 1 and found and found[0][1] == ".":
+        return (MX(found[0][0], ""),)
+    listed = ", ".join([*(f"{preference} {host!r}" for preference, host in found), *malformed])
     raise failure(f"{question}: no record names a host that mail could go to ({listed})")
 
 
@@ -282,17 +288,43 @@ def _is_host(name: str) -> bool:
     )
 
 
-def _addresses(records: RRset, _: Question) -> tuple[str, ...]:
-    return tuple(one.address for one in records)
+def _addresses(records: RRset, question: Question) -> tuple[str, ...]:
+    return tuple(one.address for one in _some(records, question))
 
 
-def _associations(records: RRset, _: Question) -> tuple[TLSA, ...]:
-    return tuple(TLSA(one.usage, one.selector, one.mtype, one.cert) for one in records)
+def _certificates(records: RRset, _: Question) -> tuple[TLSA, ...]:
+    """Return the malformed ones, too: that a server has any is what counts (RFC 7672 section 2.2),
+    and nobody can use them.
+    """
+    found = []
+    for one in records:
+        if isinstance(one, GenericRdata):
+            usage, selector, mtype = (*one.data, *_UNUSABLE)[:3]
+            found.append(TLSA(usage, selector, mtype, one.data[3:]))
+        else:
+            found.append(TLSA(one.usage, one.selector, one.mtype, bytes(one.cert)))
+    return tuple(found)
 
 
-def _texts(records: RRset, _: Question) -> tuple[str, ...]:
-    return tuple(b"".join(one.strings).decode(errors="replace") for one in records)
+def _texts(records: RRset, question: Question) -> tuple[str, ...]:
+    read = _some(records, question)
+    return tuple(b"".join(one.strings).decode(errors="replace") for one in read)
 
 
-def _targets(records: Iterable[Any], _: Question) -> tuple[str, ...]:
-    return tuple(_text(one.target) for one in records)
+def _targets(records: RRset, question: Question) -> tuple[str, ...]:
+    return tuple(_text(one.target) for one in _some(records, question))
+
+
+def _whole(records: RRset) -> tuple[list[Any], list[str]]:
+    """Return the records that could be read, and the text of the others."""
+    malformed = [one for one in records if isinstance(one, GenericRdata)]
+    read = [one for one in records if not isinstance(one, GenericRdata)]
+    return read, [one.to_text() for one in malformed]
+
+
+def _some(records: RRset, question: Question) -> list[Any]:
+    """Return the records that could be read. Raises ResolveError where there are none."""
+    read, malformed = _whole(records)
+    if not read:
+        raise failure(f"{question}: each record is malformed ({', '.join(malformed)})")
+    return read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
-import dns.opcode
-import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+
+from django_smtpx.mx.exchange import Silent, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +48,6 @@ _MEANING = {
 
 class Failed(Exception):
     """No server answered; the text says which were asked, and what came of each."""
-
-
-class _Silent(Exception):
-    """This server did not answer; another try may help."""
 
 
 class _Unwilling(Exception):
@@ -112,7 +107,7 @@ class Servers:
                 break
             try:
                 return self._try(question, address, share)
-            except _Silent as silent:
+            except Silent as silent:
                 came[address].append(str(silent))
                 self._silent_at[address] = time.monotonic()
             except _Unwilling as unwilling:
@@ -123,11 +118,11 @@ class Servers:
 
     def _try(self, question: Question, address: str, limit: float) -> dns.message.Message:
         end = time.monotonic() + limit
-        answer = _exchange(question.message(edns=True), address, self._port, limit)
+        answer = exchange(question.message(edns=True), address, self._port, limit)
         if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and answer.edns < 0:
             # It knows no EDNS (RFC 6891 section 7).
             left = max(0.0, end - time.monotonic())
-            answer = _exchange(question.message(edns=False), address, self._port, left)
+            answer = exchange(question.message(edns=False), address, self._port, left)
         _judge(answer)
         return answer
 
@@ -170,67 +165,6 @@ def is_address(text: str) -> bool:
     return True
 
 
-def _exchange(
-    query: dns.message.QueryMessage, address: str, port: int, limit: float
-) -> dns.message.Message:
-    """Ask one server, over UDP and, where the answer does not fit, over TCP."""
-    end = time.monotonic() + limit
-    try:
-        return _over_udp(query, address, port, limit)
-    except dns.message.Truncated:
-        pass
-    except OSError as error:
-        raise _Silent(f"cannot be reached: {error.strerror or error}") from error
-    try:
-        return dns.query.tcp(query, address, max(0.0, end - time.monotonic()), port)
-    except dns.exception.Timeout as error:
-        raise _Silent("has a long answer, and gave it over TCP in no time it had") from error
-    except (OSError, EOFError) as error:
-        said = getattr(error, "strerror", None) or "the connection was closed"
-        raise _Silent(f"has a long answer, and did not give it over TCP: {said}") from error
-    except dns.exception.DNSException as error:
-        raise _Silent(f"gave a malformed answer over TCP: {_name(error)}") from error
-
-
-def _over_udp(
-    query: dns.message.QueryMessage, address: str, port: int, limit: float
-) -> dns.message.Message:
-    """Return the answer. What does not fit the question is passed over: anybody can send it.
-
-    The socket is a connected one, so that nobody else's answers arrive, and
-    that a port without a server is known as such at once.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    end = time.time() + limit  # the library's clock
-    came = ""
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.connect((address, port))
-        dns.query.send_udp(sock, query, None, end)
-        while True:
-            try:
-                answer = _received(sock, end)
-            except dns.message.Truncated as truncated:
-                if query.is_response(truncated.kwargs["message"]):
-                    raise
-                continue
-            except dns.exception.Timeout as error:
-                raise _Silent(came or "gave no answer") from error
-            except dns.exception.DNSException as error:
-                came = f"gave a malformed answer: {_name(error)}"
-                continue
-            if query.is_response(answer):
-                return answer
-            came = "answered another question"
-
-
-def _received(sock: socket.socket, end: float) -> dns.message.Message:
-    answer: dns.message.Message = dns.query.receive_udp(
-        sock, expiration=end, raise_on_truncation=True
-    )[0]
-    return answer
-
-
 def _judge(answer: dns.message.Message) -> None:
     """Raise where it is no answer to the question, but only about this server."""
     rcode = answer.rcode()
@@ -261,7 +195,3 @@ def _refers(answer: dns.message.Message) -> bool:
         and dns.rdatatype.NS in found
         and dns.rdatatype.SOA not in found
     )
-
-
-def _name(error: dns.exception.DNSException) -> str:
-    return str(error).rstrip(".") or type(error).__name__

@@ -9,6 +9,7 @@ import pytest
 
 from django_smtpx.mx.answers import MX
 from django_smtpx.mx.dns import Resolver, ResolverOptions
+from django_smtpx.smtp.dane import TLSA
 from django_smtpx.smtp.errors import ResolveError
 from tests.integration.conftest import skipping
 from tests.integration.nameservers import NameServer, name_server
@@ -31,6 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
         zones.add(f"mx.{domain}", "A", "127.0.0.1")
         zones.add(f"mx.{domain}", "AAAA", "::1")
         zones.add(f"long.{domain}", "TXT", LONG)
+        zones.add(f"_25._tcp.mx.{domain}", "TLSA", f"3 1 1 {'ab' * 32}")
     zones.add("alias.lab.test", "CNAME", "a.lab.test.")
     zones.add("leaving.lab.test", "CNAME", "a.unsigned.lab.test.")
     zones.forge("forged.lab.test", "MX", "10 mx.lab.test.")
@@ -56,10 +58,12 @@ def test_what_is_signed_is_secure(server: NameServer, domain: str, secure: bool)
     assert found.records == (MX(10, f"mx.{domain}"),)
     addresses = asking.addresses(f"mx.{domain}")
     assert addresses.records == ("127.0.0.1", "::1")
+    certificates = asking.tlsa(f"_25._tcp.mx.{domain}")
+    assert certificates.records == (TLSA(3, 1, 1, b"\xab" * 32),)
     nothing, nobody = asking.mx(f"mx.{domain}"), asking.mx(f"nobody.{domain}")
     assert (nothing.records, nothing.exists) == ((), True)
     assert (nobody.records, nobody.exists) == ((), False)
-    assert [one.secure for one in (found, addresses, nothing, nobody)] == [secure] * 4
+    assert [one.secure for one in (found, addresses, certificates, nothing, nobody)] == [secure] * 5
 
 
 def test_an_alias_is_as_secure_as_its_end(server: NameServer) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rrset
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ class Responder:
         rcode: str = "NOERROR",
         minimum: int | None = 300,
         aliases: Sequence[tuple[str, str]] = (),
+        malformed: Sequence[bytes] = (),
         change: Callable[[dns.message.Message], None] = lambda _: None,
     ) -> None:
-        """Answer with ``records``, behind the CNAMEs ``aliases`` (from, to).
+        """Answer with ``records`` and ``malformed`` ones, behind the CNAMEs ``aliases`` (from, to).
 
         Without any the authority section has an SOA with ``minimum``, unless that is None.
         """
@@ -91,8 +93,11 @@ class Responder:
             for alias, target in aliases:
                 answer.answer.append(dns.rrset.from_text(f"{alias}.", ttl, "IN", "CNAME", target))
                 owner = target.rstrip(".")
-            if records:
-                answer.answer.append(dns.rrset.from_text(f"{owner}.", ttl, "IN", rdtype, *records))
+            if records or malformed:
+                found = dns.rrset.from_text(f"{owner}.", ttl, "IN", rdtype, *records)
+                for data in malformed:
+                    found.add(dns.rdata.GenericRdata(found.rdclass, found.rdtype, data), ttl)
+                answer.answer.append(found)
             elif minimum is not None and rcode in ("NOERROR", "NXDOMAIN"):
                 soa = SOA.format(minimum=minimum)
                 answer.authority.append(dns.rrset.from_text(".", 900, "IN", "SOA", soa))

@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import pickle
 
+import dns.rdata
+import dns.rdatatype
 import pytest
 
 from django_smtpx.mx.answers import MX, Answer
 from django_smtpx.mx.dns import ResolverOptions
+from django_smtpx.smtp.dane import TLSA, usable
 from django_smtpx.smtp.errors import ResolveError
 from tests.mx.responder import silence
 
@@ -219,6 +222,64 @@ def test_one_family_fails(responder, resolver):
     assert resolver.addresses("b.example").records == ("2001:db8::1",)
     with pytest.raises(ResolveError, match=r"A of c\.example"):
         resolver.addresses("c.example")
+
+
+def test_certificates(responder, resolver):
+    """Those that nobody can use, too: that they are there is what counts (RFC 7672 section 2.2)."""
+    name = "_25._tcp.mx.a.example"
+    responder.gives(name, "TLSA", f"3 1 1 {'0a' * 32}", "255 9 9 ab", ad=True)
+    answer = resolver.tlsa(name)
+    assert sorted(answer.records) == [TLSA(3, 1, 1, b"\x0a" * 32), TLSA(255, 9, 9, b"\xab")]
+    assert answer.secure
+    assert len(usable(answer.records)) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\x03", b"\x03\x01\x01short", b"\x03\x01\x02" + b"x" * 32])
+def test_malformed_certificates(responder, resolver, data):
+    """They are there, nobody can use them, and those beside them can be used."""
+    name, good = "_25._tcp.mx.a.example", f"3 1 1 {'0a' * 32}"
+    responder.gives(name, "TLSA", malformed=[data], ad=True)
+    responder.gives(f"{name}.b", "TLSA", good, malformed=[data], ad=True)
+    answer = resolver.tlsa(name)
+    assert len(answer.records) == 1
+    assert answer.secure
+    assert usable(answer.records) == ()
+    beside = resolver.tlsa(f"{name}.b").records
+    assert len(beside) == 2
+    assert usable(beside) == (TLSA(3, 1, 1, b"\x0a" * 32),)
+
+
+def test_malformed_records(responder, resolver):
+    """Those beside them are taken; where there are no others, nobody takes that for none."""
+    aliases = [("d.example", "e.example.")]
+    responder.gives("a.example", "MX", "10 mx.example.", malformed=[b"x", b"\0\1\77no end"])
+    responder.gives("b.example", "MX", malformed=[b"x"])
+    responder.gives("a.example", "A", "192.0.2.1", malformed=[b"x"])
+    responder.gives("a.example", "AAAA")
+    responder.gives("b.example", "A", malformed=[b"x"])
+    responder.gives("b.example", "AAAA")
+    responder.gives("c.example", "CNAME", malformed=[b"\77x"])
+    responder.gives("d.example", "TXT", '"whole"', aliases=aliases, malformed=[b"\77x"])
+    assert hosts(resolver.mx("a.example")) == ["mx.example"]
+    assert resolver.addresses("a.example").records == ("192.0.2.1",)
+    assert resolver.txt("d.example").records == ("whole",)
+    for ask in (resolver.mx, resolver.addresses, resolver.cname):
+        with pytest.raises(ResolveError, match=r"of [bc]\.example: .*\\# \d "):
+            ask("c.example" if ask == resolver.cname else "b.example")
+
+
+def test_a_malformed_alias(responder, resolver):
+    """Nobody knows where it leads."""
+
+    def change(answer):
+        records = answer.find_rrset(
+            answer.answer, answer.question[0].name, 1, dns.rdatatype.CNAME, create=True
+        )
+        records.add(dns.rdata.GenericRdata(1, dns.rdatatype.CNAME, b"\77x"), 300)
+
+    responder.gives("a.example", "MX", change=change)
+    with pytest.raises(ResolveError, match="its CNAME record is malformed"):
+        resolver.mx("a.example")
 
 
 def test_texts(responder, resolver):

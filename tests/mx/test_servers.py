@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 import dns.edns
@@ -146,7 +147,7 @@ def test_a_malformed_long_answer(responder):
     responder.does(
         "a.example", "A", lambda query, tcp: [b"rubbish"] if tcp else truncated(query, tcp)
     )
-    assert "gave a malformed answer over TCP" in refused(responder)
+    assert re.search(r"gave a malformed answer \(.*\) over TCP", refused(responder))
 
 
 def test_what_comes_first_is_not_it(responder):
@@ -171,7 +172,7 @@ def test_what_comes_first_is_not_it(responder):
 def test_a_malformed_answer(responder):
     """Where nothing better comes, that is what the error tells of."""
     responder.does("a.example", "A", lambda *_: [b"rubbish"])
-    assert "gave a malformed answer: " in refused(responder, seconds=0.2)
+    assert "gave a malformed answer (" in refused(responder, seconds=0.2)
 
 
 def test_an_answer_to_something_else(responder):
