@@ -239,6 +239,8 @@ class _Table:
 
     def among(self, keys: Sequence[int]) -> _Piece:
         """Return that the primary key is one of ``keys``."""
+        if self._takes_arrays:
+            return _Piece(f"{self.key} = ANY(CAST(%s AS bigint[]))", [list(keys)])
         return _Piece(f"{self.key} IN ({_marks(len(keys))})", keys)
 
     def run(self, piece: _Piece) -> int:
@@ -263,11 +265,21 @@ class _Table:
         self, of: _Table, name: str, keys: Sequence[int], by_key: Mapping[int, Any]
     ) -> _Piece:
         """Return a value of a field of the table ``of``, by the key of each row here."""
-        parameters: list[Any] = []
-        for key in keys:
-            parameters += key, of._adapted(name, by_key[key])
+        values = [of._adapted(name, by_key[key]) for key in keys]
+        if self._takes_arrays:
+            kind = _type(_field(of._meta.model, name), self._connection)
+            place = f"array_position(CAST(%s AS bigint[]), {self.key})"
+            return _Piece(f"(CAST(%s AS {kind}[]))[{place}]", [values, list(keys)])
         cases = f"CASE {self.key}{' WHEN %s THEN %s' * len(keys)} END"
-        return _Piece(of._typed(name, cases), parameters)
+        pairs = [one for pair in zip(keys, values, strict=True) for one in pair]
+        return _Piece(of._typed(name, cases), pairs)
+
+    @property
+    def _takes_arrays(self) -> bool:
+        """Whether many values are one parameter: the statement is the same for any number then,
+        which the driver need not read again.
+        """
+        return self._connection.vendor == "postgresql"
 
     def _typed(self, name: str, sql: str) -> str:
         """Return ``sql`` with the field's type where parameters of no type would be texts."""
@@ -341,11 +353,16 @@ def _fields(model: type[Model], using: str, link: str) -> tuple[_Field, ...]:
 
 
 def _cast(sql: str, its: Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
-    """Return ``sql`` as a value of the field's type, of whatever length.
+    """Return ``sql`` as a value of the field's type."""
+    return f"CAST({sql} AS {_type(its, connection)})"
+
+
+def _type(its: Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
+    """Return the field's type, of whatever length.
 
     A cast to ``varchar(320)`` cuts what is longer; the column refuses it.
     """
-    return f"CAST({sql} AS {str(its.db_type(connection)).partition('(')[0]})"
+    return str(its.db_type(connection)).partition("(")[0]
 
 
 def _fetch(piece: _Piece, using: str) -> list[tuple[Any, ...]]:
