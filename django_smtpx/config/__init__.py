@@ -13,10 +13,12 @@ from django_smtpx.config.site import (
     content_inline_max,
     content_retention,
     content_storage,
+    counts_tls_sessions,
     lease,
     log_retention,
     rules,
     sweep_interval,
+    tls_reporter,
 )
 from django_smtpx.config.sources import BACKEND, DEFAULT
 from django_smtpx.mailer import Mailer, RetryPolicy
@@ -29,6 +31,7 @@ __all__ = [
     "content_inline_max",
     "content_retention",
     "content_storage",
+    "counts_tls_sessions",
     "get_mailer",
     "lease",
     "log_retention",
@@ -37,4 +40,5 @@ __all__ = [
     "mailers",
     "rules",
     "sweep_interval",
+    "tls_reporter",
 ]

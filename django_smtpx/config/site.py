@@ -11,6 +11,7 @@ from django.core.files.storage import InvalidStorageError, storages
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from django_smtpx.addresses import addr_spec
 from django_smtpx.config.settings import raw
 from django_smtpx.config.values import BadOption, did_you_mean, integer, seconds
 from django_smtpx.smtp import Rule
@@ -33,6 +34,9 @@ KNOWN_SETTINGS = (
     "SMTPX_RULES",
     "SMTPX_CONTENT_STORAGE",
     "SMTPX_CONTENT_INLINE_MAX",
+    "SMTPX_TLSRPT",
+    "SMTPX_TLSRPT_ORGANIZATION",
+    "SMTPX_TLSRPT_CONTACT",
 )
 
 
@@ -93,6 +97,26 @@ def content_storage() -> str | None:
     return value
 
 
+def counts_tls_sessions() -> bool:
+    """Return whether sessions with the recipients' servers are counted for reports on TLS."""
+    value = raw("SMTPX_TLSRPT", True)
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"SMTPX_TLSRPT must be True or False, not {value!r}.")
+    return value
+
+
+def tls_reporter() -> tuple[str, str]:
+    """Return who reports on TLS, an organization's name and an address to write to; "" where the
+    site does not say.
+    """
+    contact = _text("SMTPX_TLSRPT_CONTACT")
+    try:
+        contact = addr_spec(contact) if contact else ""
+    except ValueError as error:
+        raise ImproperlyConfigured(f"SMTPX_TLSRPT_CONTACT: {error}") from None
+    return _text("SMTPX_TLSRPT_ORGANIZATION"), contact
+
+
 def rules() -> tuple[Rule, ...]:
     """Return the site's own verdict rules, which come before those of this package.
 
@@ -117,6 +141,8 @@ SITE_SETTINGS = (
     content_inline_max,
     content_storage,
     rules,
+    counts_tls_sessions,
+    tls_reporter,
 )
 
 
@@ -161,6 +187,15 @@ def _on_setting_changed(*, setting: str, **_: Any) -> None:
 
 
 setting_changed.connect(_on_setting_changed, dispatch_uid="django_smtpx.config.site")
+
+
+def _text(name: str) -> str:
+    value = raw(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.strip():
+        raise ImproperlyConfigured(f"{name} must be a text, not {value!r}.")
+    return value.strip()
 
 
 def _period(name: str, default: timedelta) -> timedelta:

@@ -112,6 +112,7 @@ class Drain:
             return 0
         if self.mailer.transport == "mx":
             booked = self._to_destinations()
+            ledger.flush_tls_sessions()
         else:
             ledger.redirect_ready(self.mailer.name, by_domain=False)
             course = Course(Way(self.mailer), self._shift, linger=self._linger)

@@ -122,6 +122,7 @@ def close() -> None:
     Slots that cannot be given back run out by themselves a moment later.
     """
     default_pool.close()
+    ledger.flush_tls_sessions()
     try:
         connection = connections[ledger.database()]
         if pacing.free_rested_slots(ledger.now) and not connection.in_atomic_block:

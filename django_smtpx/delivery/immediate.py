@@ -102,6 +102,7 @@ def _send(
     from_header = ledger.from_headers(rows).get(rows[0].message, "")
     whole = exchange(mailer, envelope, at=lease.now(), from_header=from_header, watch=_Watch(lease))
     _settle(mailer, lease, rows, whole)
+    ledger.flush_tls_sessions()
     return whole.error
 
 

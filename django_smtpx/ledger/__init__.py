@@ -34,6 +34,14 @@ from django_smtpx.ledger.settling import note, settle, settle_and_mark
 from django_smtpx.ledger.steering import arrived, cancel, preview, retry, steps_for
 from django_smtpx.ledger.storing import Stored, find, store
 from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
+from django_smtpx.ledger.tls_results import (
+    begin_tls_report,
+    book_tls_session,
+    end_tls_report,
+    flush_tls_sessions,
+    tls_counted,
+    tls_domains,
+)
 from django_smtpx.ledger.upkeep import (
     expire,
     has_ready,
@@ -60,15 +68,19 @@ __all__ = [
     "Suppressed",
     "abandon",
     "arrived",
+    "begin_tls_report",
     "book_suppressed",
+    "book_tls_session",
     "cancel",
     "claim",
     "condemns",
     "content_of",
     "contents",
     "database",
+    "end_tls_report",
     "expire",
     "find",
+    "flush_tls_sessions",
     "from_headers",
     "give_turn_back",
     "has_ready",
@@ -102,6 +114,8 @@ __all__ = [
     "store_now",
     "suppressed",
     "take_turn",
+    "tls_counted",
+    "tls_domains",
     "unpark",
     "waiting_mailers",
 ]

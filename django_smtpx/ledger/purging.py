@@ -20,6 +20,7 @@ from django_smtpx.ledger.keeping import Place, remove_files
 from django_smtpx.ledger.policies import forget_policies
 from django_smtpx.ledger.rows import atomically, database, patiently
 from django_smtpx.ledger.suppressing import forget_expired
+from django_smtpx.ledger.tls_results import forget_tls_results
 from django_smtpx.models import Attempt, Content, ContentPart, Delivery, Message, Suppression, Turn
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def purge(
 ) -> Purged:
     """Delete content, and later the rows, of messages that were wholly settled so long ago.
 
-    What expired on the suppression list, and policies that did, go with the log. It ends when
-    ``over`` says so, between two batches, and leaves the rest.
+    What expired on the suppression list, policies that did, and what was counted for reports go
+    with the log. It ends when ``over`` says so, between two batches, and leaves the rest.
     """
     using = database()
     no_content, no_log = at - min(content_age, log_age), at - log_age
@@ -83,7 +84,7 @@ def purge(
         if over():
             return Purged(contents, messages, finished=False)
         messages += atomically(partial(_delete_messages, keys, no_log, using), using)
-    for forget in (forget_expired, forget_policies):
+    for forget in (forget_expired, forget_policies, forget_tls_results):
         while forget(no_log):
             if over():
                 return Purged(contents, messages, finished=False)

@@ -222,6 +222,48 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='TLSReport',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField(verbose_name='day')),
+                ('domain', models.CharField(max_length=255, verbose_name='domain')),
+                ('target', models.TextField(verbose_name='to')),
+                ('report_id', models.TextField(verbose_name='report')),
+                ('tried_at', models.DateTimeField(verbose_name='tried at')),
+                ('sent_at', models.DateTimeField(null=True, verbose_name='sent at')),
+                ('failure', models.TextField(blank=True, verbose_name='what went wrong')),
+                ('digest', models.CharField(editable=False, max_length=64)),
+            ],
+            options={
+                'verbose_name': 'TLS report',
+                'verbose_name_plural': 'TLS reports',
+                'constraints': [models.UniqueConstraint(fields=('day', 'digest'), name='smtpx_tls_report')],
+            },
+        ),
+        migrations.CreateModel(
+            name='TLSResult',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField(verbose_name='day')),
+                ('domain', models.CharField(max_length=255, verbose_name='domain')),
+                ('policy_type', models.CharField(max_length=15, verbose_name='policy')),
+                ('policy', models.JSONField(verbose_name='what the policy says')),
+                ('host', models.CharField(blank=True, max_length=255, verbose_name='server')),
+                ('ip', models.CharField(blank=True, max_length=45, verbose_name='IP address')),
+                ('sending_ip', models.CharField(blank=True, max_length=45, verbose_name='from')),
+                ('failure', models.CharField(blank=True, max_length=40, verbose_name='failure')),
+                ('reason', models.TextField(blank=True, verbose_name='reason')),
+                ('counts', models.BooleanField(default=True, verbose_name='counts as a session')),
+                ('count', models.PositiveBigIntegerField(verbose_name='sessions')),
+                ('digest', models.CharField(editable=False, max_length=64)),
+            ],
+            options={
+                'verbose_name': 'TLS result',
+                'verbose_name_plural': 'TLS results',
+                'constraints': [models.UniqueConstraint(fields=('day', 'digest'), name='smtpx_tls_result')],
+            },
+        ),
+        migrations.CreateModel(
             name='Turn',
             fields=[
                 ('name', models.CharField(max_length=50, primary_key=True, serialize=False, verbose_name='name')),

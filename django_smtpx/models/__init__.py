@@ -5,6 +5,7 @@ from django_smtpx.models.content import Content, ContentAway, ContentPart
 from django_smtpx.models.live import RateWindow, RefusedCredential, Route, Slot, Turn
 from django_smtpx.models.mail import Attempt, Delivery, Message
 from django_smtpx.models.policy import StoredPolicy
+from django_smtpx.models.report import TLSReport, TLSResult
 from django_smtpx.models.suppression import Suppression
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "Slot",
     "StoredPolicy",
     "Suppression",
+    "TLSReport",
+    "TLSResult",
     "Turn",
 ]
