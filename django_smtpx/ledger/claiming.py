@@ -10,11 +10,12 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from django_smtpx.ledger.clock import Lease, Reading, database_now
 from django_smtpx.ledger.lanes import ready_in, ready_lane
 from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_some
-from django_smtpx.ledger.statements import Update, update_rows
+from django_smtpx.ledger.sql import Update
+from django_smtpx.ledger.statements import take_at_once, takes_all_at_once, update_rows
 from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 Status = Delivery.Status
@@ -68,9 +69,19 @@ def claim(
             return Delivery.objects.using(using).filter(pk__in=chosen).update(**taken)
         return update_some(ready, limit, **taken)
 
+    if takes_all_at_once(using):
+        return lease, patiently(lambda: _take_at_once(ready[:limit], taken, using), using)
     if not atomically(take, using):
         return lease, []
     return lease, rows_of(lease)
+
+
+def _take_at_once(ready: QuerySet[Delivery], taken: Mapping[str, Any], using: str) -> list[Row]:
+    """Take ``ready`` and read what was taken, in the order of :func:`rows_of`, in one go."""
+    found = take_at_once(ready, taken, ("priority", *ROW_FIELDS), using)
+    rows = [(-priority, Row(*values)) for priority, *values in found]
+    rows.sort(key=lambda entry: (entry[0], entry[1].message, entry[1].pk))
+    return [row for _, row in rows]
 
 
 def rows_of(lease: Lease) -> list[Row]:

@@ -10,9 +10,8 @@ from django.db.models import Exists, F, OuterRef
 from django_smtpx import signals
 from django_smtpx.ledger.claiming import mark, mark_rows, marking, renew
 from django_smtpx.ledger.rows import Booking, atomically, database, patiently, storable
+from django_smtpx.ledger.sql import Insert, Update
 from django_smtpx.ledger.statements import (
-    Insert,
-    Update,
     all_at_once,
     insert_for,
     takes_all_at_once,

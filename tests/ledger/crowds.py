@@ -116,7 +116,9 @@ def reading() -> Iterator[Reading]:
 
 def _is_ours(sql: str) -> bool:
     tables = (model._meta.db_table for model in (Delivery, Message, Content))
-    return sql.startswith(("SELECT", "UPDATE", "DELETE")) and any(name in sql for name in tables)
+    return sql.startswith(("SELECT", "UPDATE", "DELETE", "WITH")) and any(
+        name in sql for name in tables
+    )
 
 
 def _explain(sql: str, params: Any, read: Reading) -> None:

@@ -11,7 +11,8 @@ from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_smtpx import ledger
-from django_smtpx.ledger.statements import Insert, Update, all_at_once, insert_for, update_rows
+from django_smtpx.ledger.sql import Insert, Update
+from django_smtpx.ledger.statements import all_at_once, insert_for, update_rows
 from django_smtpx.models import Attempt, Delivery, Message
 from tests.factories import booking, claimed, statuses, stored
 
