@@ -218,6 +218,8 @@ def check_default_port(**_kwargs: Any) -> list[CheckMessage]:
     mailer = _usable_mailers().get(sources.DEFAULT)
     if mailer is None or not named.port_follows_email_settings():
         return []
+    if not mailer.hosts:
+        return []
     port = mailer.hosts[0].port
     if port == _DJANGO_PORT:
         return []

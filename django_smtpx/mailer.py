@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from django_smtpx.mx.dns import ResolverOptions
     from django_smtpx.pace import Rate
     from django_smtpx.smtp.options import Options
 
@@ -61,21 +60,38 @@ class DKIMKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MXOptions:
+    """How mail goes straight to the recipients' servers, all of them on the same ``port``.
+
+    ``template`` is how each is spoken to, but for its name and the TLS that
+    policies want of it. ``mta_sts`` and ``dane`` say whether those are looked
+    up. ``dane_misses`` is what would have to be there for DANE that was asked
+    for, and without which it is skipped.
+    """
+
+    template: Options
+    resolver: ResolverOptions
+    port: int = 25
+    mta_sts: bool = True
+    dane: bool = True
+    dane_misses: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mailer:
     """One named configuration (the OPTIONS of a mailer), validated.
 
     ``name`` is "" for a connection that was made with options of its own; a
     worker cannot look that up, so its ``mode`` is ``"now"``. ``hosts`` are
     tried in order, and an empty ``helo`` in them means this machine's own name.
-    With ``transport`` ``"mx"`` there are none: ``router`` finds those of a
-    domain, in order, or raises the :class:`~django_smtpx.smtp.SMTPError` of not
-    finding any. ``connection_max_age`` and ``idle_timeout`` are in seconds.
+    With ``transport`` ``"mx"`` there are none, and ``mx`` says how those of a
+    domain are found. ``connection_max_age`` and ``idle_timeout`` are in seconds.
     """
 
     name: str
     hosts: tuple[Options, ...]
     transport: Literal["smtp", "mx"] = "smtp"
-    router: Callable[[str], tuple[Options, ...]] | None = None
+    mx: MXOptions | None = None
     mode: Literal["queue", "now"] = "queue"
     fail_silently: bool = False
     retry: RetryPolicy = STANDARD_RETRY
@@ -109,8 +125,3 @@ class Way:
 
     def __str__(self) -> str:
         return f"{self.name!r} to {self.domain}" if self.domain else repr(self.name)
-
-    def hosts(self) -> tuple[Options, ...]:
-        """Return the hosts to try, in order; raises the SMTPError of not finding any."""
-        router = self.mailer.router
-        return self.mailer.hosts if router is None else router(self.domain)

@@ -155,6 +155,11 @@ def parked(result: Result, history: History, until: datetime | None) -> Decision
     )
 
 
+def is_over(history: History, policy: RetryPolicy, now: datetime) -> bool:
+    """Say whether a delivery has come to its age: after its next failure there is no other try."""
+    return now >= _deadline(history, policy)
+
+
 def delay(policy: RetryPolicy, step: int, rand: float) -> timedelta:
     """Return the wait after ``step`` earlier retries: the schedule's step, its last one repeated,
     with a jitter of ±20 % that does not vanish at the last step. Never less than a second.

@@ -14,7 +14,7 @@ from django.utils.timezone import is_aware
 from django_smtpx.smtp.options import verifies
 
 if TYPE_CHECKING:
-    from django_smtpx.config import Mailer
+    from django_smtpx.config import Mailer, MXOptions
 
 _PRIORITY_LIMIT = 2**31
 _KEY_LENGTH = 255
@@ -149,13 +149,24 @@ def _require_tls(message: object, mailer: Mailer) -> bool:
     value = getattr(message, "require_tls", None)
     if value is not None and not isinstance(value, bool):
         _refuse(f"require_tls must be True or False, not {value!r}.")
-    if value and not any(verifies(options) for options in mailer.hosts):
+    if value and mailer.mx is not None:
+        _require_policies(mailer.name, mailer.mx)
+    elif value and not any(verifies(options) for options in mailer.hosts):
         _refuse(
             f"require_tls is True, but the mailer {mailer.name!r} verifies no certificate, and "
             "nothing would ever be sent: set its security to 'starttls' or 'implicit', with "
             "verify=True."
         )
     return bool(value)
+
+
+def _require_policies(name: str, mx: MXOptions) -> None:
+    """Refuse where nothing could say which servers are a domain's own (RFC 8689 section 4.2.1)."""
+    if not (mx.mta_sts or mx.dane):
+        _refuse(
+            f"require_tls is True, but the mailer {name!r} heeds neither DANE nor MTA-STS, and "
+            "nothing would ever be sent: set mta_sts=True, or what DANE needs."
+        )
 
 
 def _storable(name: str, text: str) -> str:

@@ -21,11 +21,12 @@ from django_smtpx.config.site import (
     tls_reporter,
 )
 from django_smtpx.config.sources import BACKEND, DEFAULT
-from django_smtpx.mailer import Mailer, RetryPolicy
+from django_smtpx.mailer import Mailer, MXOptions, RetryPolicy
 
 __all__ = [
     "BACKEND",
     "DEFAULT",
+    "MXOptions",
     "Mailer",
     "RetryPolicy",
     "content_inline_max",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.config import logins, signing, values
+from django_smtpx.config import logins, signing, straight, values
 from django_smtpx.config.values import BadOption
 from django_smtpx.mailer import Mailer
 from django_smtpx.smtp.options import (
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from django_smtpx.smtp import Rule
 
-_MX_ONLY = ("resolver", "mx_port", "mta_sts", "dane")
-_MAILER_KEYS = tuple(field.name for field in fields(Mailer) if field.name not in ("name", "hosts"))
+_MAILER_KEYS = tuple(
+    field.name for field in fields(Mailer) if field.name not in ("name", "hosts", "mx")
+)
 _SESSION_KEYS = (
     "verify",
     "ca_file",
@@ -67,7 +68,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "pipelining": values.boolean,
     "chunking": values.boolean,
     "chunking_window": values.integer(1, 1000),
-    "resolver": values.mapping,
+    "resolver": straight.resolver,
     "mx_port": values.integer(1, 65535),
     "mta_sts": values.boolean,
     "dane": values.boolean,
@@ -102,13 +103,16 @@ def parse(
     label = _Labels(labels or {})
     given = _read(options, label)
     _refuse_contradictions(given, label)
-    _refuse_unsupported(given, label)
     logins.refuse_contradictions(given, label)
+    rest = {key: given[key] for key in _MAILER_KEYS if key in given}
+    shared = {key: given[key] for key in _SESSION_KEYS if key in given}
+    if given.get("transport") == "mx":
+        mx = straight.mx_options(given, shared, rules)
+        return Mailer(name=name, hosts=(), mx=mx, **rest)
     if "host" not in given:
         raise BadOption(f"{label['host']} must be given: the server to submit mail to.")
     security, port = _security_and_port(given, label)
     logins.refuse_unusable(given, security, label)
-    shared = {key: given[key] for key in _SESSION_KEYS if key in given}
     hosts = tuple(
         Options(
             host=host,
@@ -121,7 +125,6 @@ def parse(
         )
         for host in given["host"]
     )
-    rest = {key: given[key] for key in _MAILER_KEYS if key in given}
     return Mailer(name=name, hosts=hosts, **rest)
 
 
@@ -170,36 +173,7 @@ def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
             f"{label['ssl_keyfile']} is set without {label['ssl_certfile']}: "
             "a client key needs its certificate."
         )
-    if given.get("transport", "smtp") == "mx":
-        for key in (
-            "host",
-            "port",
-            "username",
-            "password",
-            "oauth_token",
-            "use_tls",
-            "use_ssl",
-        ):
-            if given.get(key):
-                raise BadOption(
-                    f"{label[key]} contradicts transport='mx', which finds the servers in the DNS "
-                    "and logs in nowhere. Remove one of them."
-                )
-    else:
-        for key in _MX_ONLY:
-            if key in given:
-                raise BadOption(
-                    f"{label[key]} is for transport='mx' alone, and this mailer submits to a host. "
-                    "Remove it."
-                )
-
-
-def _refuse_unsupported(given: Mapping[str, Any], label: _Labels) -> None:
-    if given.get("transport") == "mx":
-        raise BadOption(
-            f"{label['transport']}: transport={given['transport']!r} is not supported yet by this "
-            "version. Remove it."
-        )
+    straight.refuse_contradictions(given, label)
 
 
 def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Security, int]:

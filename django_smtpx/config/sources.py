@@ -139,6 +139,9 @@ def _over_classic(source: Source) -> Source:
         return source
     own = source.options
     classic = classic_options()
+    if own.get("transport") == "mx":
+        # The others are about the host that mail is submitted to.
+        classic = Redacted(timeout=classic["timeout"])
     if SECURITY_KEYS & own.keys():
         classic = without_security(classic)
     labels = {key: _CLASSIC[key] for key in classic if key not in own and is_set(_CLASSIC[key])}

@@ -247,11 +247,6 @@ def addresses(key: str, value: Any) -> tuple[str, ...]:
         raise BadOption(f"{key}: {error}") from None
 
 
-def mapping(key: str, value: Any) -> Mapping[str, Any]:
-    """A dictionary."""
-    if not isinstance(value, Mapping):
-        raise BadOption(f"{key} must be a dictionary, not {value!r}.")
-    return value
 
 
 def refuse_unknown(given: Iterable[Any], known: Iterable[str], *, within: str = "") -> None:

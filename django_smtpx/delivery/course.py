@@ -19,12 +19,11 @@ from django_smtpx.delivery.holdings import Holdings
 from django_smtpx.delivery.jobs import Job, Rest, book, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
 from django_smtpx.delivery.patience import Patience
-from django_smtpx.delivery.sessions import may_carry
 from django_smtpx.delivery.stopping import Stopped
 from django_smtpx.models import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from django_smtpx.ledger import Booking, Lease, Row
     from django_smtpx.mailer import Way
@@ -81,7 +80,12 @@ class Course:
         self._meter = self._metered(())
         self._holds = Holdings(way)
         self._contact = Contact(
-            way, self._holds, self._minder, settle=self._settle, stopping=shift.stopping
+            way,
+            self._holds,
+            self._minder,
+            settle=self._settle,
+            stopping=shift.stopping,
+            rand=shift.rand,
         )
         self._gate = pacing.Gate(True)
         self._closed = False
@@ -100,7 +104,8 @@ class Course:
         self._gate = gate = pacing.gate(self.way, at)
         if not gate.is_open:
             if gate.parks:
-                ledger.park(self.way.name, gate.until, at, destination=gate.domain or None)
+                destination = gate.domain or None
+                ledger.park(self.way.name, gate.until, at, destination=destination, ages=gate.ages)
             return 0
         most = pacing.connections(self.way)
         self._minder.probing = gate.probing
@@ -136,7 +141,7 @@ class Course:
                         break
                     continue
                 self._calls_for_help = len(rows) == BATCH and not self._meter.waited
-                self._send(lease, deque(jobs_of(self._sorted_out(lease, rows))))
+                self._send(lease, self._in_order(jobs_of(self._sorted_out(lease, rows))))
 
     def _claim(self, lanes: deque[Delivery.Lane], most: int) -> tuple[Lease, list[Row]]:
         """Claim from the first of ``lanes`` that has rows; it is the last one the next time."""
@@ -156,7 +161,10 @@ class Course:
         self._seen = pacing.survey(self.way, at)
         if self._seen.rests is not None:
             # Somebody else has closed it since.
-            ledger.park(self.way.name, self._seen.rests.until, at, destination=self.way.domain)
+            rests = self._seen.rests
+            ledger.park(
+                self.way.name, rests.until, at, destination=self.way.domain, ages=rests.ages
+            )
             return False
         limits = pacing.limits_on(self.way, self._seen.slowdown, at.timestamp())
         if limits != self._meter.limits:
@@ -172,6 +180,14 @@ class Course:
         for rests, group in resting:
             ledger.rest(lease, group, rests.until)
         return may_go
+
+    def _in_order(self, jobs: Iterable[Job]) -> deque[Job]:
+        """Return the jobs as they go: straight to a domain, those with REQUIRETLS want a session
+        of their own, and go behind the others.
+        """
+        if self.way.domain:
+            return deque(sorted(jobs, key=lambda job: job.require_tls))
+        return deque(jobs)
 
     def _look_again(self) -> bool:
         """Wait for hints that were coalesced into the one that began this drain, once."""
@@ -198,9 +214,9 @@ class Course:
                 if not self._minder.may_begin(jobs[0]):
                     self._set_aside(lease, jobs)
                     continue
-                session = self._contact.session or self._contact.open(lease, jobs)
+                session = self._contact.session_for(lease, jobs)
                 if session is None:
-                    break
+                    continue
                 if self._calls_for_help:
                     # Not before there is a session: what one is refused, many would be refused.
                     self._calls_for_help = False
@@ -227,7 +243,7 @@ class Course:
     def _may_go_further(self, lease: Lease, session: Session) -> bool:
         """Say whether more may be marked while the session works, with nothing else to see to."""
         minded = not (self._minder.slowed or self._minder.leaves or self._to_fit)
-        may_carry_more = minded and may_carry(session, self.way, self._minder.hosts) > 0
+        may_carry_more = minded and self._contact.may_carry(session) > 0
         return may_carry_more and self._may_go_on(lease)
 
     def _set_aside(self, lease: Lease, jobs: deque[Job]) -> None:
@@ -258,12 +274,12 @@ class Course:
             may_begin=self._may_begin,
             stopping=self._shift.stopping,
             meter=self._meter,
-            most=may_carry(session, self.way, self._minder.hosts),
+            most=self._contact.may_carry(session),
         )
 
     def _may_begin(self, job: Job) -> bool:
         ends = self._minder.leaves or self._shift.stopping()
-        return not ends and self._minder.may_begin(job)
+        return not ends and self._minder.may_begin(job) and self._contact.fits(job)
 
     def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
         """Decide about one transaction; an answer may be about more than its recipient."""
@@ -297,7 +313,7 @@ class Course:
             self._prove(lease, sent=bool(chunk.sent))
         if session.usable:
             self._fruitless = 0
-            if self._minder.leaves or may_carry(session, self.way, self._minder.hosts) <= 0:
+            if self._minder.leaves or self._contact.may_carry(session) <= 0:
                 self._contact.drop(keep=False)
             return
         self._contact.drop()

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from django.db import connections, transaction
 
 from django_smtpx import ledger, pacing
+from django_smtpx.delivery.approach import Approach, approach
+from django_smtpx.delivery.families import is_policy, other_family, prefer
 from django_smtpx.delivery.jobs import MAX_RECIPIENTS
 from django_smtpx.delivery.opening import tls_optional
 from django_smtpx.delivery.sessions import Opening, limits_of, open_session
 from django_smtpx.mailer import Way
+from django_smtpx.models import Category
 from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
+from django_smtpx.smtp.verdict import FINAL_ACTIONS
 from django_smtpx.smtp.watch import Watch
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.config import Mailer
     from django_smtpx.smtp import Envelope, Outcome, Result
+    from django_smtpx.smtp.options import Options
 
 _SENDERS_SHARE = 1.0
 """Contents a second that a mailer of ``"now"`` mode is taken to send, where one must be named."""
@@ -42,14 +47,17 @@ class LeaseWatch(Watch, Protocol):
 class Exchange:
     """What came of one mail: an outcome for each transaction, until a session could not be had.
 
-    ``failures`` are those of the sessions, in order; ``unsent`` names the
+    ``failures`` are those of the sessions, in order, and ``known`` those of them
+    that were on record before: nothing was tried; ``unsent`` names the
     recipients that were never spoken of, each with why. A recipient that was
-    put off because there were too many has another outcome behind.
+    put off because there were too many has another outcome behind, and so has
+    one that was refused over one IP family and tried over the other.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[SMTPError, ...] = ()
     unsent: tuple[tuple[str, SMTPError], ...] = ()
+    known: tuple[SMTPError, ...] = ()
 
     @property
     def results(self) -> list[Result]:
@@ -65,11 +73,17 @@ class Exchange:
             return self.outcomes[0].error
         return self.failures[0]
 
+    def later(self, place: int) -> set[str]:
+        """Return who has another outcome behind the one at ``place``."""
+        behind = self.outcomes[place + 1 :]
+        return {result.recipient for outcome in behind for result in outcome.results}
+
     def __add__(self, other: Exchange) -> Exchange:
         return Exchange(
             self.outcomes + other.outcomes,
             self.failures + other.failures,
             self.unsent + other.unsent,
+            self.known + other.known,
         )
 
 
@@ -121,7 +135,8 @@ def _along(
         return whole
     spoken = _speak(way, envelope, may_go, at, watch)
     if way.name and (watch is None or not watch.lost):
-        said = _Said(envelope.sender, from_header, spoken)
+        verified = bool(way.domain) and envelope.require_tls
+        said = _Said(envelope.sender, from_header, spoken, verified)
         _on_commit(partial(_book, way, said, gate, at))
     return spoken + whole
 
@@ -167,6 +182,7 @@ def _speak(
                 return whole + Exchange(
                     unsent=tuple((who, step.failures[-1]) for some in left for who in some)
                 )
+            whole += _over_other_family(way, envelope, step.outcomes[-1], watch)
             last = step.outcomes[-1]
             for rest in (part[len(last.results) :], split_off(last)):
                 if rest:
@@ -216,26 +232,81 @@ def _book_refusal(way: Way, opening: Opening) -> None:
         pacing.book_failure(way, opening.failures[-1], ledger.now())
 
 
-def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchange:
+def _over_other_family(
+    way: Way, envelope: Envelope, outcome: Outcome, watch: LeaseWatch | None
+) -> Exchange:
+    """Try those whom a policy refused over one IP family over the other, where the host has it."""
+    refused = [result for result in outcome.results if is_policy(result)]
+    if not (way.domain and refused):
+        return Exchange()
+    known = {options.host: options for options in _approach(way, envelope).hosts}
+    host = known.get(refused[0].host)
+    other = other_family(host, refused[0].ip) if host is not None else None
+    if other is None:
+        return Exchange()
+    again = envelope.to(result.recipient for result in refused)
+    step = _transact(way, again, watch, over=other)
+    taken = [result for result in step.results if result.outcome == "sent"]
+    if taken:
+        prefer(taken[0].host, taken[0].ip)
+    return Exchange(step.outcomes)
+
+
+def _approach(way: Way, envelope: Envelope) -> Approach:
+    return approach(way, envelope.require_tls, lambda: tls_optional(envelope))
+
+
+def _hosts_to_try(way: Way, hosts: Sequence[Options]) -> pacing.Hosts:
+    """Return which hosts to try; inside the caller's transaction nothing may be written yet."""
+    if not way.domain or not way.name or in_transaction():
+        return pacing.Hosts(tuple(hosts))
+    return pacing.hosts_to_try(way, hosts, ledger.now())
+
+
+def _book_hosts(way: Way, hosts: Sequence[Options], tried: pacing.Hosts, opening: Opening) -> None:
+    """Book which hosts of a domain are dead, and which are not any more."""
+    if not way.domain or not way.name or in_transaction():
+        return
+    for error in opening.failures:
+        probed = error.host in tried.probing
+        pacing.book_host_failure(way, hosts, error, ledger.now(), probed=probed)
+    if opening.session is not None and opening.session.host in tried.probing:
+        pacing.book_host_success(way, opening.session.host)
+
+
+def _transact(
+    way: Way, envelope: Envelope, watch: LeaseWatch | None, over: Options | None = None
+) -> Exchange:
     """Send one envelope, to the first of its recipients where the server takes only so many.
 
-    A session that was dropped while idle costs one fresh connection.
+    A session that was dropped while idle costs one fresh connection. ``over`` is the only way to
+    try, where it was chosen already.
     """
     failures: list[SMTPError] = []
     mailer = way.mailer
     try:
-        hosts = way.hosts()
+        attempt = _approach(way, envelope)
     except SMTPError as error:
         return Exchange(failures=(error,))
+    known = attempt.hosts if over is None else (over,)
+    hosts = _hosts_to_try(way, known)
+    if hosts.why is not None:
+        return Exchange(failures=(hosts.why,), known=(hosts.why,))
     while True:
         with _turn(way) as may_log_in:
             if not may_log_in:
                 gate = pacing.gate(way, ledger.now())
                 return Exchange(failures=(*failures, pacing.closed_error(way, gate)))
             opening = open_session(
-                mailer, hosts, watch, tls_optional=lambda: tls_optional(envelope)
+                mailer,
+                hosts.options,
+                watch,
+                tls_optional=lambda: tls_optional(envelope),
+                instead=attempt.instead,
+                unfit=attempt.unfit,
             )
             _book_refusal(way, opening)
+            _book_hosts(way, known, hosts, opening)
         failures += opening.failures
         session = opening.session
         if session is None:
@@ -255,11 +326,14 @@ def _transact(way: Way, envelope: Envelope, watch: LeaseWatch | None) -> Exchang
 
 
 class _Said(NamedTuple):
-    """What a way's servers said to a mail, and whose mail it was."""
+    """What a way's servers said to a mail, whose mail it was, and whether it wants verified TLS
+    of each of them.
+    """
 
     sender: str
     from_header: str
     whole: Exchange
+    verified: bool
 
 
 def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
@@ -269,7 +343,7 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
         pacing.count(way, len(whole.outcomes), at)
     about_way = [result.error for result in whole.results if _is_about_way(result)]
     failures = [error for error in about_way if error] or (
-        [] if whole.results else list(whole.failures)
+        [] if whole.results else [error for error in whole.failures if _rests(error, said)]
     )
     if failures:
         pacing.book_failure(way, failures[-1], at)
@@ -281,6 +355,12 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
         elif result.error is not None and _is_about_sender(result):
             key = pacing.key_of(result.phase, said.sender, said.from_header)
             pacing.hold_sender(way, key, result.error, at)
+
+
+def _rests(error: SMTPError, said: _Said) -> bool:
+    """Say whether a session that could not be had is a reason for other mail to rest."""
+    own = said.verified and error.category == Category.TLS_ERROR
+    return not own and error.action not in FINAL_ACTIONS and error not in said.whole.known
 
 
 def _proves(whole: Exchange, gate: pacing.Gate) -> bool:

@@ -202,9 +202,9 @@ def _settle(mailer: Mailer, lease: Lease, rows: Sequence[Row], exchange: Exchang
     """Lay the results beside the rows; a recipient without one was never spoken of."""
     by_recipient = {row.recipient: row for row in rows}
     bookings: list[Booking] = []
-    for outcome in exchange.outcomes:
+    for place, outcome in enumerate(exchange.outcomes):
         job = Job(tuple(by_recipient[result.recipient] for result in outcome.results))
-        split = set(split_off(outcome))
+        split = set(split_off(outcome)) | exchange.later(place)
         put_off = [row for row in job.rows if row.recipient in split]
         ledger.note(lease, book_split(outcome, job, put_off, mailer, lease.now()))
         by_recipient.update((row.recipient, row.tried_once_more()) for row in put_off)

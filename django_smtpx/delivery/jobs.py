@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from django_smtpx.ledger import Booking, Row, condemns
 from django_smtpx.models import ContentAway
-from django_smtpx.retry import decide, decide_now, parked
+from django_smtpx.retry import decide, decide_now, is_over, parked
 from django_smtpx.smtp import DSN, Envelope, Result
+from django_smtpx.smtp.verdict import FINAL_ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +52,15 @@ class Job:
     def message(self) -> int:
         """The message's primary key."""
         return self.rows[0].message
+
+    @property
+    def require_tls(self) -> bool:
+        """Whether the message may travel over verified TLS only (RFC 8689)."""
+        return self.rows[0].require_tls
+
+    def is_over(self, mailer: Mailer, now: datetime) -> bool:
+        """Say whether all of it has come to its age: one more failure is the last."""
+        return all(is_over(row.history, mailer.retry, now) for row in self.rows)
 
     def envelope(self, content: bytes | BinaryIO, mailer: Mailer) -> Envelope:
         """Return the job as the wire knows it; its ``ident`` is the job."""
@@ -171,6 +181,56 @@ def book(
                 duration=outcome.duration,
                 transcript=kept(outcome.transcript, result, mailer),
                 park=rest is not None and rest.park and row.mode != "now",
+                suppress=mailer.suppression and condemns(result),
+            )
+        )
+    return bookings
+
+
+def book_verdict(
+    job: Job,
+    error: SMTPError,
+    mailer: Mailer,
+    *,
+    now: datetime,
+    rand: Callable[[], float],
+    until: datetime | None = None,
+) -> list[Booking]:
+    """Book an error that decides about each recipient, as if a server had said it: what the DNS
+    says of a domain, or that none of its servers can be reached.
+
+    What is tried again is so by its schedule, and not before ``until``, when the way there is open
+    again.
+    """
+    bookings = []
+    jitter = rand()
+    for row in job.rows:
+        result = _failure_result(row.recipient, error)
+        if error.action in FINAL_ACTIONS:
+            result = result._replace(outcome="failed")
+        if row.mode == "now":
+            decision = decide_now(result._replace(outcome="failed"), row.history)
+        else:
+            decision = decide(
+                result,
+                row.history,
+                mailer.retry,
+                on_unknown=mailer.on_unknown,
+                now=now,
+                rand=jitter,
+            )
+        due = decision.next_attempt_at
+        if due is not None and until is not None and due < until:
+            decision = replace(decision, next_attempt_at=until)
+        bookings.append(
+            Booking(
+                row=row,
+                result=result,
+                decision=decision,
+                started_at=now,
+                transcript=kept(error.transcript, result, mailer),
+                park=until is not None and decision.next_attempt_at is not None,
+                ages=True,
                 suppress=mailer.suppression and condemns(result),
             )
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django_smtpx import ledger, pacing
+from django_smtpx.delivery.families import is_policy, other_family, prefer, version
 from django_smtpx.delivery.jobs import Rest
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ _BUSY = 3
 
 _RECONNECTS = 6
 """Transactions in a row after each of which a fresh connection was asked for, before it does."""
+
+_REFUSALS = 2
+"""Refusals by a policy over the same IP family, after which it is not tried over the other: each
+process that claims a message finds out for itself.
+"""
 
 _BEFORE_CONTENT = frozenset({"mail", "rcpt", "data"})
 
@@ -45,6 +52,7 @@ class Minder:
         self._busy = 0
         self._reconnects = 0
         self._busy_hosts: set[str] = set()
+        self._turned: dict[str, tuple[str, ...]] = {}
         self._probes: dict[str, int] = {}
         self._held: set[str] = set()
         self._from_headers: dict[int, str] = {}
@@ -81,7 +89,12 @@ class Minder:
         Where all of them rest each is tried: what one has sent away goes on to the next.
         """
         others = tuple(options for options in hosts if options.host not in self._busy_hosts)
-        return others or tuple(hosts)
+        return tuple(map(self._turn, others or hosts))
+
+    def _turn(self, options: Options) -> Options:
+        """Return how to go to a host: over the other IP family where the one has been refused."""
+        addresses = self._turned.get(options.host)
+        return options if addresses is None else replace(options, addresses=addresses)
 
     def set_aside(self) -> None:
         """Be told that what was claimed of refused senders rests."""
@@ -123,6 +136,8 @@ class Minder:
             if result.outcome == "sent":
                 self._busy = self._reconnects = 0
                 self._taken(job, lease)
+                if result.host in self._turned:
+                    prefer(result.host, result.ip)
             elif asked not in seen and result.error is not None:
                 seen.add(asked)
                 rest = self._mind(result, result.error, job, lease)
@@ -141,6 +156,8 @@ class Minder:
             pacing.book_slow(self._way, error, self._pace(), now)
         elif result.action == "next_host":
             return self._next_host(result, error, now)
+        elif is_policy(result):
+            return self._try_other_family(result, job, now)
         elif result.action == "reconnect":
             self.leaves = True
             self._reconnects += 1
@@ -181,6 +198,20 @@ class Minder:
         if self._busy >= (1 if self.probing and not others else _BUSY):
             self._rest(error, now)
         return None
+
+    def _try_other_family(self, result: Result, job: Job, now: datetime) -> Rest | None:
+        """Let a message that a policy refused over one IP family be tried over the other, once."""
+        host = next((one for one in self.hosts if one.host == result.host), None)
+        other = other_family(host, result.ip) if host is not None else None
+        if other is None or result.host in self._turned or job.rows[0].mode == "now":
+            return None
+        refused = ledger.policy_refusals(job.rows)
+        elsewhere = any(version(ip) != version(result.ip) for ip in refused)
+        if elsewhere or len(refused) >= _REFUSALS:
+            return None
+        self._turned[result.host] = other.addresses
+        self.leaves = True
+        return Rest(now, park=False)
 
     def _taken(self, job: Job, lease: Lease) -> None:
         """Open a sender again whose probe was taken."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django_smtpx import pacing
+from django_smtpx.delivery.families import is_policy, other_family
 from django_smtpx.pace import caps_for
 from django_smtpx.smtp import SMTPError, TLSError
 from django_smtpx.smtp.options import relaxed
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
     from django_smtpx.smtp.session import Session
     from django_smtpx.smtp.watch import Watch
+
+    Instead = Callable[[Options, SMTPError], Sequence[Options]]
+    """From how a host was gone to, and what came of it, to how else to go there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,15 @@ def open_session(
     watch: Watch | None = None,
     *,
     tls_optional: Callable[[], bool] = lambda: False,
+    instead: Instead = lambda options, error: (),
+    unfit: Callable[[Session], SMTPError | None] = lambda session: None,
 ) -> Opening:
     """Lease a session with the first of ``hosts`` that gives one.
 
     ``tls_optional`` is asked, where TLS fails, whether the message that the session is for is to
     go all the same (RFC 8689 section 5); a session that was opened so is for that message alone.
+    ``instead`` returns how else to go to a host that failed, ``unfit`` why a session is not what
+    is wanted. A host whose policy refuses the one IP family is tried over the other.
     """
     failures: list[SMTPError] = []
     ways = deque(hosts)
@@ -51,22 +59,42 @@ def open_session(
             session = default_pool.lease(options, limits_of(mailer), watch=watch)
         except SMTPError as error:
             failures.append(error)
-            if isinstance(error, TLSError) and tls_optional():
-                ways.extendleft(reversed(relaxed(options)))
+            ways.extendleft(reversed(_again(options, error, tls_optional, instead)))
             if error.category in pacing.CREDENTIAL:
                 # The same credential would be refused by the next host as well,
                 # and count against the account once more.
                 break
         else:
-            return Opening(session, tuple(failures))
+            reason = unfit(session)
+            if reason is None:
+                return Opening(session, tuple(failures))
+            default_pool.release(session, limits_of(mailer))
+            failures.append(reason)
     return Opening(None, tuple(failures))
+
+
+def _again(
+    options: Options,
+    error: SMTPError,
+    tls_optional: Callable[[], bool],
+    instead: Instead,
+) -> Sequence[Options]:
+    """Return how else to go to the host that failed, before the next one."""
+    ways = instead(options, error)
+    if not ways and isinstance(error, TLSError) and tls_optional():
+        return relaxed(options)
+    if not ways and is_policy(error):
+        other = other_family(options, error.ip)
+        # Once: where it is the only one left, there is none.
+        return (other,) if other is not None else ()
+    return ways
 
 
 def may_carry(session: Session, way: Way, hosts: Sequence[Options]) -> int:
     """Return how many more messages ``session`` may carry, by the limits of the mailer and by
     those that the provider is known for.
     """
-    if session.pool_key not in hosts:
+    if not is_one_of(session, hosts):
         # Opened for one message that does without verified TLS.
         return 1 - session.transactions
     limits = limits_of(way.mailer)
@@ -75,6 +103,15 @@ def may_carry(session: Session, way: Way, hosts: Sequence[Options]) -> int:
     known = caps_for(session.host).messages if way.domain else None
     most = limits.messages_per_connection
     return min(most, known or most) - session.transactions
+
+
+def is_one_of(session: Session, hosts: Sequence[Options]) -> bool:
+    """Say whether it goes to one of ``hosts``, with the same TLS, to whichever address."""
+    options = session.pool_key
+    if options in hosts:
+        return True
+    known = [host for host in hosts if host.host == options.host]
+    return any(replace(host, addresses=options.addresses) == options for host in known)
 
 
 def may_connect(number: int, way: Way, hosts: Sequence[Options]) -> bool:

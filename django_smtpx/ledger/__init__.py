@@ -28,6 +28,7 @@ from django_smtpx.ledger.orphans import remove_orphans
 from django_smtpx.ledger.parking import park, rest, unpark
 from django_smtpx.ledger.policies import PolicyStore
 from django_smtpx.ledger.purging import Purged, give_turn_back, purge
+from django_smtpx.ledger.refusals import policy_refusals
 from django_smtpx.ledger.rows import Booking, Row, database, patiently
 from django_smtpx.ledger.setting_aside import book_suppressed, set_aside_suppressed
 from django_smtpx.ledger.settling import note, settle, settle_and_mark
@@ -90,6 +91,7 @@ __all__ = [
     "now",
     "park",
     "patiently",
+    "policy_refusals",
     "preview",
     "promote",
     "purge",

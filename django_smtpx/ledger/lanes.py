@@ -63,13 +63,16 @@ def lane_by_attempts() -> Case:
 def made_ready(at: datetime) -> dict[str, Any]:
     """Return what is written to rows that become ready at ``at``; they did not age while parked.
 
-    In this order: MariaDB reads what it has just written.
+    What is marked as parked from a later time on has aged as if it were not (see ``parking``). In
+    this order: MariaDB reads what it has just written.
     """
     rested = ExpressionWrapper(
         F("age_from") + (Value(at, DateTimeField()) - F("parked_at")), DateTimeField()
     )
     return {
         "lane": ready_lane(),
-        "age_from": Case(When(parked_at=None, then=F("age_from")), default=rested),
+        "age_from": Case(
+            When(Q(parked_at=None) | Q(parked_at__gt=at), then=F("age_from")), default=rested
+        ),
         "parked_at": None,
     }

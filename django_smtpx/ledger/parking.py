@@ -1,4 +1,4 @@
-"""Rows that rest with what they wait for: no attempt, no step, and no age meanwhile."""
+"""Rows that rest with what they wait for: no attempt, no step, and mostly no age meanwhile."""
 
 from __future__ import annotations
 
@@ -30,14 +30,21 @@ _WIDEST_SPREAD = timedelta(seconds=60)
 
 
 def park(
-    mailer: str, until: datetime | None, at: datetime, *, destination: str | None = None
+    mailer: str,
+    until: datetime | None,
+    at: datetime,
+    *,
+    destination: str | None = None,
+    ages: bool = False,
 ) -> int:
     """Rest all that is ready for ``mailer`` until then (None: until somebody resumes it).
 
     The first few come back in time for the probe, the others in waves over a
-    tenth of their rest, of up to a minute: not all are there at once.
+    tenth of their rest, of up to a minute: not all are there at once. With
+    ``ages`` the time until then counts towards their age: a domain whose servers
+    are gone does not keep its mail for ever.
     """
-    values = {"lane": Lane.IDLE, "parked_at": at}
+    values = {"lane": Lane.IDLE, "parked_at": until or at if ages else at}
     count = 0
     for lane in READY_LANES:
         rows = Delivery.objects.using(database()).filter(ready_in(lane), mailer=mailer)
@@ -70,10 +77,13 @@ def unpark(
     return update_all(resting, next_attempt_at=at, **made_ready(at))
 
 
-def rest(lease: Lease, rows: Sequence[Row], until: datetime | None) -> int:
-    """Give back claimed rows whose content has not left, to rest until then, and count them."""
+def rest(lease: Lease, rows: Sequence[Row], until: datetime | None, *, ages: bool = False) -> int:
+    """Give back claimed rows whose content has not left, to rest until then, and count them.
+
+    ``ages`` is as for :func:`park`.
+    """
     at = lease.now()
-    values = {"lane": Lane.IDLE, "parked_at": at}
+    values = {"lane": Lane.IDLE, "parked_at": until or at if ages else at}
     count = give_back(lease, rows[:_FIRST], next_attempt_at=until, **values)
     if rows[_FIRST:]:
         waves = _in_waves(until, at)

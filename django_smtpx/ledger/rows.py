@@ -100,7 +100,8 @@ class Booking:
 
     ``duration`` is in seconds. ``park`` says that the row rests with its
     mailer, so that the time until ``decision.next_attempt_at`` does not count
-    towards its age. ``suppress`` says that the recipient goes on the
+    towards its age; with ``ages`` it does, and only the end of the rest makes it
+    ready before its time. ``suppress`` says that the recipient goes on the
     suppression list.
     """
 
@@ -111,6 +112,7 @@ class Booking:
     duration: float = 0.0
     transcript: str = ""
     park: bool = False
+    ages: bool = False
     suppress: bool = False
 
 

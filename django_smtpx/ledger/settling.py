@@ -222,7 +222,7 @@ def _values(booking: Booking, now: datetime) -> dict[str, Any]:
         "unknowns": decision.unknowns,
         "lane": _lane(decision, due_now=due_now),
         "settled_at": now if decision.settled else None,
-        "parked_at": now if booking.park else None,
+        "parked_at": _parked_at(booking, now),
         "phase": result.phase,
         "code": result.code,
         "enhanced_code": result.enhanced_code,
@@ -232,6 +232,13 @@ def _values(booking: Booking, now: datetime) -> dict[str, Any]:
         "marked": False,
         "leases_lost": 0,
     }
+
+
+def _parked_at(booking: Booking, now: datetime) -> datetime | None:
+    """Return from when on a row does not age; what ages as it rests does so from when it is due."""
+    if not booking.park:
+        return None
+    return booking.decision.next_attempt_at or now if booking.ages else now
 
 
 def _lane(decision: Decision, *, due_now: bool) -> Lane:

@@ -18,6 +18,7 @@ from django_smtpx.pacing.gates import (
     book_success,
     closed_error,
     gate,
+    had_tls_trouble,
     reopen_changed,
 )
 from django_smtpx.pacing.holds import (
@@ -89,6 +90,7 @@ __all__ = [
     "free_rested_slots",
     "free_slot",
     "gate",
+    "had_tls_trouble",
     "has_free_slot",
     "header_key",
     "held_sender_error",

@@ -64,6 +64,11 @@ class Gate:
     domain: str = ""
 
     @property
+    def ages(self) -> bool:
+        """Whether the mail that rests ages meanwhile: a destination failed, and may for ever."""
+        return bool(self.domain and self.category)
+
+    @property
     def wants_success(self) -> bool:
         """Whether nothing less than a message that is taken shows that what closed it is over."""
         return self.category not in _SAID_BY_ANY_ANSWER
@@ -137,6 +142,12 @@ def book_success(way: Way, at: datetime) -> None:
     if way.domain and reopen(Key(way.name, domain=way.domain), at):
         begin_anew(way)
         ledger.unpark(way.name, at, destination=way.domain)
+
+
+def had_tls_trouble(way: Way) -> bool:
+    """Say whether the way rested for a failure of TLS, and none of its mail was taken since."""
+    route = rows(Key(way.name, domain=way.domain)).first()
+    return route is not None and route.category == Category.TLS_ERROR
 
 
 def reopen_changed(mailers: Mapping[str, Mailer], at: datetime) -> None:

@@ -39,9 +39,13 @@ _FROM = "From"
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """Until when something rests (None: until a person resumes it)."""
+    """Until when something rests (None: until a person resumes it).
+
+    With ``ages`` the mail behind it ages meanwhile: a destination does not answer.
+    """
 
     until: datetime | None
+    ages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +189,14 @@ def survey(way: Way, at: datetime) -> Survey:
     return Survey(
         senders,
         domains,
-        rests=None if closed_by is None else Resting(closed_by.paused_until),
+        rests=None if closed_by is None else _rest_of(closed_by),
         slowdown=slowdown_of(next((r for r in ways if r.domain == way.domain), None)),
     )
+
+
+def _rest_of(route: Route) -> Resting:
+    """Return the rest of a way; what a person has paused has no category, and no age."""
+    return Resting(route.paused_until, ages=bool(route.domain and route.category))
 
 
 def _rests(route: Route, at: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django_smtpx.models import Category
 from django_smtpx.pacing.routes import (
     HOLDS,
     PROBE_LASTS,
@@ -16,31 +17,41 @@ from django_smtpx.pacing.routes import (
     rest,
     take_probe,
 )
+from django_smtpx.smtp import SMTPError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from django_smtpx.mailer import Way
     from django_smtpx.models import Route
-    from django_smtpx.smtp import SMTPError
     from django_smtpx.smtp.options import Options
+
+
+_DEAD = frozenset({Category.UNREACHABLE, Category.TIMEOUT, Category.DISCONNECTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The hosts to try, in order; ``probing`` are the names of those that have failed."""
+    """The hosts to try, in order; ``probing`` are the names of those that have failed.
+
+    Where there is none to try ``rests`` is until when, and ``why``.
+    """
 
     options: tuple[Options, ...]
     probing: frozenset[str] = frozenset()
+    rests: datetime | None = None
+    why: SMTPError | None = None
 
 
 def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
     """Return which of ``hosts`` to try: a single one always, for it is the way itself that rests.
 
-    Where all of them rest the way is being probed, and each is tried.
+    Where all of them rest the way is being probed, and each is tried. But not where mail goes
+    straight to a domain: many have the same servers, and what is dead is not to be found out for
+    each of them, once more and once more.
     """
-    if len(hosts) < 2:
+    if len(hosts) < 2 and not way.domain:
         return Hosts(tuple(hosts))
     names = {bounded(options.host): options.host for options in hosts}
     known = all_routes().filter(mailer=way.name, domain="", sender="", host__in=list(names))
@@ -51,24 +62,52 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
         for options in hosts
         if options.host not in resting or _may_be_probed(way, resting[options.host], at)
     )
-    return Hosts(tried or tuple(hosts), frozenset(resting))
+    probing = frozenset(resting)
+    if way.domain and not tried:
+        return Hosts((), probing, *_behind(resting.values()))
+    return Hosts(tried or tuple(hosts), probing)
 
 
 def book_host_failure(
-    way: Way, hosts: Sequence[Options], error: SMTPError, at: datetime
+    way: Way,
+    hosts: Sequence[Options],
+    error: SMTPError,
+    at: datetime,
+    *,
+    probed: bool = False,
 ) -> datetime | None:
     """Rest one of several hosts after it failed; the others go on.
 
-    What is about the account is not about the host that said it.
+    What is about the account is not about the host that said it. Nor, where mail goes straight to
+    domains, is a certificate: other domains may want less of the same host. A domain's only host
+    rests when it is dead, for the sake of the others behind it. ``probed`` says that it rested
+    before, and that this was its probe.
     """
-    if len(hosts) < 2 or not error.host or error.category in HOLDS:
+    if not error.host or error.category in HOLDS:
         return None
-    return rest(Key(way.name, host=bounded(error.host)), error, at)
+    if way.domain and error.category == Category.TLS_ERROR:
+        return None
+    if len(hosts) < 2 and not (way.domain and error.code is None and error.category in _DEAD):
+        return None
+    return rest(Key(way.name, host=bounded(error.host)), error, at, probed=probed)
 
 
 def book_host_success(way: Way, host: str) -> None:
     """Open a host again that answered a probe."""
     reopen(Key(way.name, host=bounded(host)))
+
+
+def _behind(resting: Iterable[Route]) -> tuple[datetime | None, SMTPError]:
+    """Return until when mail rests behind these hosts, and what to say of it."""
+    first = min(resting, key=lambda route: (route.paused_until is None, route.paused_until))
+    until = first.paused_until
+    when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "until it is resumed"
+    return until, SMTPError(
+        f"The host {first.host} rests {when}: {first.pause_reason or 'no reason given'}",
+        phase="connect",
+        host=first.host,
+        category=first.category or Category.OTHER_TEMPORARY.value,
+    )
 
 
 def _may_be_probed(way: Way, route: Route, at: datetime) -> bool:

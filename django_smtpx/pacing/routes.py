@@ -79,16 +79,17 @@ def rows(key: Key) -> QuerySet[Route]:
     return all_routes().filter(**asdict(key))
 
 
-def rest(key: Key, error: SMTPError, at: datetime) -> datetime | None:
+def rest(key: Key, error: SMTPError, at: datetime, *, probed: bool = False) -> datetime | None:
     """Rest the route of ``key`` from ``at`` on, and return its next probe.
 
     Each failure in a row makes it longer. Who comes second while it rests already changes
-    nothing. What a person holds stays held: there is no probe then (None).
+    nothing, unless he ``probed`` it: nobody else does meanwhile. What a person holds stays held:
+    there is no probe then (None).
     """
     route, _ = all_routes().get_or_create(**asdict(key))
     if route.state == State.HELD and route.paused_until is None:
         return None
-    if route.state != State.OPEN and _later(route.paused_until, at):
+    if route.state != State.OPEN and _later(route.paused_until, at) and not probed:
         return route.paused_until
     held = error.category in HOLDS
     steps = PROBES if held else PAUSES

@@ -88,6 +88,12 @@ class Session:
         return self._connection.facts["tls_verified_by"]
 
     @property
+    def takes_requiretls(self) -> bool:
+        """Whether a message with REQUIRETLS may go this way (RFC 8689 section 4.2.1)."""
+        protocol = self._protocol
+        return protocol.tls and protocol.verified and protocol.capabilities.requiretls
+
+    @property
     def transactions(self) -> int:
         """How many transactions were done on this connection."""
         return self._protocol.transactions

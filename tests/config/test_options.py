@@ -197,19 +197,6 @@ def test_credentials_that_may_go_there(options):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"transport": "mx", "host": None},
-    ],
-)
-def test_not_supported_yet(options):
-    """What this version cannot do is refused by name, never ignored."""
-    with pytest.raises(BadOption, match="not supported yet") as caught:
-        mailer(**options)
-    assert next(iter(options)) in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("text", "count", "seconds"),
     [("14/s", 14, 1), ("500/m", 500, 60), ("100/h", 100, 3600), ("10000/d", 10000, 86400)],
 )

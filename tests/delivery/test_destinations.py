@@ -19,6 +19,7 @@ from django_smtpx.smtp.options import Options, Security
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, real_queue
 from tests.factories import statuses
+from tests.straight import straight
 
 pytestmark = pytest.mark.django_db
 
@@ -30,9 +31,12 @@ def _fresh_process():
     pacing.forget_resting()
 
 
-def hosts_on(port):
+def hosts_on(port, domain):
     """Return how to speak to a domain's only server."""
-    return (Options(host="127.0.0.1", port=port, security=Security.NONE, relay=False),)
+    host, addresses = f"mx.{domain}", ("127.0.0.1",)
+    return (
+        Options(host=host, port=port, security=Security.NONE, relay=False, addresses=addresses),
+    )
 
 
 @pytest.fixture
@@ -46,10 +50,10 @@ def two_domains():
                 raise ResolveError(
                     "no such domain", phase="resolve", category="dns_error", action="next_host"
                 )
-            return hosts_on(ports[domain])
+            return hosts_on(ports[domain], domain)
 
         known = get_mailer("default")
-        mailer = replace(known, hosts=(), transport="mx", router=router)
+        mailer = straight(known, router)
         with (
             mock.patch("django_smtpx.ledger.storing.mailers", return_value={"default": mailer}),
             mock.patch("django_smtpx.delivery.idle.mailers", return_value={"default": mailer}),
@@ -86,6 +90,7 @@ def test_a_dead_domain_rests_alone(two_domains):
     assert Attempt.objects.exclude(outcome="sent").count() == 2
     routes = Route.objects.filter(state="paused").values_list("domain", "category", "host")
     assert sorted(routes) == [
+        ("", "unreachable", "mx.dead.example"),
         ("dead.example", "unreachable", ""),
         ("missing.example", "dns_error", ""),
     ]

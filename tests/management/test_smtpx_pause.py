@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from unittest import mock
@@ -20,6 +19,7 @@ from django_smtpx.models import Attempt, Delivery, Route
 from django_smtpx.smtp.options import Options, Security
 from django_smtpx.testing import ScriptedServer, deliver, real_queue
 from tests.factories import claimed, statuses, stored
+from tests.straight import straight
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def test_a_destination_of_a_mailer_without_a_host():
                 Options(host="127.0.0.1", port=ports[domain], security=Security.NONE, relay=False),
             )
 
-        mailer = replace(get_mailer("default"), hosts=(), transport="mx", router=router)
+        mailer = straight(get_mailer("default"), router)
         known = {"default": mailer}
         with (
             mock.patch("django_smtpx.ledger.storing.mailers", return_value=known),

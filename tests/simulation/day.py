@@ -26,6 +26,7 @@ from tests.simulation import servers
 from tests.simulation.clock import BEGAN, Clock, install
 from tests.simulation.oracle import END
 from tests.simulation.servers import HOUR, MINUTE, Place
+from tests.straight import straight as direct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -163,14 +164,8 @@ class World:
         """Return the mailers by name; on port ``nobody`` connections are refused."""
 
         def straight(name: str, **options) -> Mailer:
-            return Mailer(
-                name=name,
-                hosts=(),
-                transport="mx",
-                router=lambda domain: self.places[domain].options(nobody),
-                max_connections=MAX_CONNECTIONS,
-                **options,
-            )
+            mailer = Mailer(name=name, hosts=(), max_connections=MAX_CONNECTIONS, **options)
+            return direct(mailer, lambda domain: self.places[domain].options(nobody))
 
         def relayed(name: str, **options) -> Mailer:
             (place,) = self.by_mailer[name]

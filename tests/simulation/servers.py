@@ -67,8 +67,15 @@ class Place:
         """Return how to speak to it now; on port ``nobody`` connections are refused."""
         return (self._options(self.server.port),)
 
-    def _options(self, port: int, host: str = "127.0.0.1") -> Options:
-        return Options(host=host, port=port, security=Security.NONE, relay=False, timeout=30.0)
+    def _options(self, port: int, address: str = "127.0.0.1") -> Options:
+        return Options(
+            host=f"{address}.{self.name}",
+            addresses=(address,),
+            port=port,
+            security=Security.NONE,
+            relay=False,
+            timeout=30.0,
+        )
 
     # -- what it does ----------------------------------------------------------------------------
 
