@@ -200,8 +200,8 @@ def _check_extensions(certificate: _Certificate, leaf: _Certificate) -> None:
     for extension in certificate.extensions:
         value = extension.value
         if extension.critical and isinstance(value, x509.UnrecognizedExtension):
-            reason = f"{_who(certificate, leaf)} is bound to what is unknown here ({value.oid})"
-            raise Refused(reason, _UNTRUSTED)
+            what = f"is bound to what is unknown here ({value.oid.dotted_string})"
+            raise Refused(f"{_who(certificate, leaf)} {what}", _UNTRUSTED)
         if isinstance(value, x509.ExtendedKeyUsage) and not _SERVER_USES.intersection(value):
             raise Refused(f"{_who(certificate, leaf)} is not made for a server", _UNTRUSTED)
 

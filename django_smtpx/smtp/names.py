@@ -35,7 +35,7 @@ def matches(name: str, reference: str) -> bool:
     A wildcard is the whole first label, and stands for one label (RFC 9525 section 6.3).
     """
     shown, wanted = _labels(name), _labels(reference)
-    if not wanted or len(shown) != len(wanted) or not all(shown):
+    if not wanted or len(shown) != len(wanted) or not all(shown) or not all(wanted):
         return False
     if shown[0] == _WILDCARD:
         return len(shown) > _LEAST_BELOW_WILDCARD and shown[1:] == wanted[1:]

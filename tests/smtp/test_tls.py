@@ -19,7 +19,10 @@ from django_smtpx.smtp import certificates, tls
 from django_smtpx.smtp.connection import Connection
 from django_smtpx.smtp.errors import TLSError
 from django_smtpx.smtp.options import Security, verifies
-from tests.smtp.talk import LOGIN, PLAIN_HELLO, Server, error_of, opening, options
+from tests.smtp.certificates import authority as made_authority
+from tests.smtp.certificates import make
+from tests.smtp.certificates import server_context as made_context
+from tests.smtp.talk import BYE, LOGIN, PLAIN_HELLO, Server, error_of, opening, options
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -83,7 +86,7 @@ def refused(context, **changes):
 def test_wrong_address(other_context, ca_file):
     """A certificate for somebody else: both names are in the error."""
     error = refused(other_context, ca_file=ca_file)
-    assert error.phase == "connect"
+    assert (error.phase, error.tls_failure) == ("connect", "certificate-host-mismatch")
     assert "somebody else's (expected 127.0.0.1, shown other.example, issued by " in str(error)
 
 
@@ -105,6 +108,7 @@ def test_unknown_authority(server_context):
     """A certificate that nobody vouches for does not hold, and ca_file is the mend."""
     error = refused(server_context)
     assert "its authority is not known here" in str(error)
+    assert error.tls_failure == "certificate-not-trusted"
     assert "ca_file" in str(error)
     assert "ca_file" in error.transcript
 
@@ -115,6 +119,7 @@ def test_self_signed(tmp_path):
     context.load_cert_chain(self_made(tmp_path))
     error = refused(context)
     assert "it is self-signed" in str(error)
+    assert error.tls_failure == "certificate-not-trusted"
     assert "shown localhost, mx.example?, issued by mx.example?," in str(error)
 
 
@@ -125,6 +130,7 @@ def test_expired(authority, ca_file):
     error = refused(server_with(made), ca_file=ca_file)
     assert "it expired on 2001-01-01 00:00 UTC; by the clock here it is 20" in str(error)
     assert "until 2001-01-01 00:00 UTC)" in str(error)
+    assert error.tls_failure == "certificate-expired"
 
 
 def test_not_yet_valid(tmp_path):
@@ -134,6 +140,7 @@ def test_not_yet_valid(tmp_path):
     context.load_cert_chain(path)
     error = refused(context, ca_file=path, host="localhost")
     assert f"it is valid only from {NOW + 300 * DAY:%Y-%m-%d %H:%M} UTC" in str(error)
+    assert error.tls_failure == "certificate-not-trusted"
 
 
 def test_wrong_purpose(tmp_path):
@@ -181,6 +188,135 @@ def test_refusals(monkeypatch, code, chain, says):
 def test_chain_unknown():
     """Where ssl does not let one see the certificates, there are none."""
     assert certificates.shown_chain(object()) == []
+
+
+# -- what a policy asks for -----
+
+POLICY = "the MTA-STS policy of example.com (enforce)"
+STARTTLS = [*opening(b"250-mx\r\n250 STARTTLS\r\n"), "line", b"220 go\r\n", "tls"]
+
+
+def by_policy(context, *names, **changes):
+    """Open a connection to a server that a policy wants a name of; return it, or the error, and
+    the lines that the server heard.
+    """
+    with Server([*STARTTLS, "line", PLAIN_HELLO, "eof"], context=context) as server:
+        made = options(
+            host="mx.example.com", addresses=("127.0.0.1",), port=server.port, names=names,
+            security=Security.STARTTLS, tls_reason=POLICY, **changes,
+        )  # fmt: skip
+        try:
+            came = Connection.open(made)
+            came.abort()
+        except TLSError as error:
+            came = error
+    return came, [line for line in server.heard if line]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["mx.example.com"], "mx.example.com"),
+        (["mx.example.com"], "*.example.com"),
+        (["mx.example.com", "example.com"], "example.com"),
+        (["mx.example.com", "example.com"], "*.example.com"),
+        (["mx.example.com", "127.0.0.1"], "127.0.0.1"),
+    ],
+)
+def test_any_of_the_names(authority, ca_file, names, shown):
+    """A certificate may be for any of the names, be there one or several."""
+    context = server_with(authority.issue_cert("a.example", shown))
+    came, heard = by_policy(context, *names, ca_file=ca_file)
+    assert came.facts["tls_verified_by"] == "pkix"
+    assert len(heard) == 3
+
+
+@pytest.mark.parametrize("names", [["mx.example.com"], ["mx.example.com", "example.com"]])
+def test_none_of_the_names(authority, ca_file, names):
+    """A certificate for somebody else is refused before another byte is said, and the error says
+    who wants it otherwise.
+    """
+    context = server_with(authority.issue_cert("other.example"))
+    error, heard = by_policy(context, *names, ca_file=ca_file)
+    assert str(error).startswith(
+        "The certificate of mx.example.com does not hold: it is somebody else's "
+        f"(expected {' or '.join(names)}, shown other.example, issued by "
+    )
+    assert str(error).endswith(f"; TLS is asked for by {POLICY}")
+    assert (error.phase, error.tls_failure) == ("starttls", "certificate-host-mismatch")
+    assert heard == [b"EHLO me.example", b"STARTTLS"]
+
+
+@pytest.mark.parametrize("names", [["mx.example.com"], ["mx.example.com", "example.com"]])
+def test_names_and_authorities(authority, names):
+    """The right name helps nobody whom no authority vouches for."""
+    error, _ = by_policy(server_with(authority.issue_cert("mx.example.com")), *names)
+    assert "its authority is not known here" in str(error)
+    assert error.tls_failure == "certificate-not-trusted"
+
+
+@pytest.mark.parametrize("names", [["localhost"], ["localhost", "example.com"]])
+def test_common_names(tmp_path, names):
+    """A policy wants the name among the alternative ones (RFC 8461 section 4.1); a host that is
+    configured may have it as its common name alone, as ever.
+    """
+    made = make("localhost", ca=True)
+    (tmp_path / "ca.pem").write_bytes(made.pem)
+    came, _ = by_policy(made_context(made), *names, ca_file=str(tmp_path / "ca.pem"))
+    assert type(came) is TLSError
+    assert came.tls_failure == "certificate-host-mismatch"
+    accepted(made_context(made), host="localhost", ca_file=str(tmp_path / "ca.pem"))
+
+
+def test_server_name():
+    """The server is told the first of the names, or the host where there are none."""
+    told = []
+    context = server_with()
+    context.sni_callback = lambda sock, name, context: told.append(name)
+    for names in ([], ["base.example", "example.com"]):
+        by_policy(context, *names)
+    assert told == ["mx.example.com", "base.example"]
+
+
+@pytest.mark.parametrize("security", [Security.STARTTLS, Security.OPPORTUNISTIC])
+def test_no_starttls(security):
+    """A server that does not offer STARTTLS: who wanted it is in the error."""
+    with Server([*opening(PLAIN_HELLO), *BYE]) as server:
+        made = options(port=server.port, security=security, tls_reason=POLICY)
+        if security is Security.OPPORTUNISTIC:
+            Connection.open(made).quit()
+            return
+        error = error_of(Connection.open, made)
+    assert str(error) == (
+        f"TLS is required, and the server does not offer STARTTLS; TLS is asked for by {POLICY}"
+    )
+    assert error.tls_failure == "starttls-not-supported"
+
+
+def test_starttls_refused():
+    """A server that refuses the command it has offered."""
+    hello = opening(b"250-mx\r\n250 STARTTLS\r\n")
+    with Server([*hello, "line", b"454 4.7.0 not now\r\n", *BYE]) as server:
+        error = error_of(Connection.open, options(port=server.port, security=Security.STARTTLS))
+    assert (error.code, error.tls_failure) == (454, "starttls-not-supported")
+
+
+def test_no_tls_behind_starttls():
+    """What answers a handshake with something else fails in general."""
+    hello = opening(b"250-mx\r\n250 STARTTLS\r\n")
+    script = [*hello, "line", b"220 go\r\n", lambda sock: sock.recv(1), b"no TLS\r\n", "eof"]
+    with Server(script) as server:
+        made = options(port=server.port, security=Security.STARTTLS, tls_reason=POLICY)
+        error = error_of(Connection.open, made)
+    assert error.tls_failure == "validation-failure"
+    assert str(error).endswith(f"; TLS is asked for by {POLICY}")
+
+
+def test_own_mistakes_are_nobody_elses():
+    """A file of ours that cannot be read is no failure of the server's."""
+    error = error_of(tls.context_for, options(ca_file="/none.pem", tls_reason=POLICY))
+    assert error.tls_failure == ""
+    assert POLICY not in str(error)
 
 
 # -- versions, ciphers, alerts -----
@@ -292,6 +428,9 @@ def test_contexts(ca_file, client_pem):
     assert tls.context_for(replace(made, ssl_certfile=client_pem)) is not one
     assert one.minimum_version is ssl.TLSVersion.TLSv1_2
     assert one.verify_mode is ssl.CERT_REQUIRED
+    assert one.verify_flags == (ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN), (
+        "the same on each Python"
+    )
     assert tls.context_for(replace(made, verify=False)).verify_mode is ssl.CERT_NONE
 
 
@@ -305,6 +444,35 @@ def test_renewed_file(tmp_path):
     other = tls.context_for(made)
     assert other is not one
     assert tls.context_for(made) is other
+
+
+def test_lenient_authorities(tmp_path):
+    """An authority of a company's own need not be made to the letter of RFC 5280: without key
+    identifiers, for one, it holds on each Python.
+    """
+    root = made_authority("The Company")
+    (tmp_path / "ca.pem").write_bytes(root.pem)
+    context = made_context(make("localhost", root, dns=["localhost"]))
+    accepted(context, host="localhost", ca_file=str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize("which", ["between", "leaf"])
+def test_what_stands_in_ca_file_is_trusted(tmp_path, which):
+    """What ca_file names need not vouch for itself, on each Python."""
+    root = made_authority("The Root")
+    between = made_authority("Between", root)
+    leaf = make("localhost", between, dns=["localhost"])
+    (tmp_path / "ca.pem").write_bytes({"between": between, "leaf": leaf}[which].pem)
+    accepted(made_context(leaf), host="localhost", ca_file=str(tmp_path / "ca.pem"))
+
+
+def accepted(context, **changes):
+    """Open a connection to a server with ``context``."""
+    with Server(["tls", *opening(PLAIN_HELLO), "eof"], context=context) as server:
+        made = options(port=server.port, security=Security.IMPLICIT, **changes)
+        connection = Connection.open(made)
+        connection.abort()
+    assert connection.facts["tls_verified_by"] == "pkix"
 
 
 @pytest.mark.parametrize("option", ["ca_file", "ssl_certfile", "ssl_keyfile"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import select
 import socket
 import ssl
@@ -126,6 +127,48 @@ def test_no_address():
         error = error_of(Transport.connect, options(host=host))
         assert type(error) is ResolveError
         assert (error.phase, error.category) == ("resolve", "dns_error")
+
+
+def test_given_addresses(monkeypatch):
+    """With addresses nobody is asked for the host's name; they are tried in their order."""
+    asked = []
+    real = socket.getaddrinfo
+
+    def look(name, *args, flags=0, **kwargs):
+        asked.append((name, flags))
+        return real(name, *args, flags=flags, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    with Server(["eof"]) as server:
+        made = options(host="does-not-exist.invalid", port=server.port)
+        transport = Transport.connect(
+            dataclasses.replace(made, addresses=("::1", "127.0.0.2", "127.0.0.1"))
+        )
+        transport.close()
+    assert transport.ip == "127.0.0.1"
+    assert asked == [
+        (address, socket.AI_NUMERICHOST) for address in ("::1", "127.0.0.2", "127.0.0.1")
+    ]
+
+
+def test_given_addresses_where_nobody_listens():
+    """The error has the host's name, each address, and which of them was the last."""
+    with Server() as server:
+        port = server.port
+    error = error_of(
+        Transport.connect,
+        options(host="mx.example", port=port, addresses=("::1", "127.0.0.1")),
+    )
+    assert type(error) is ConnectError
+    assert str(error).startswith(f"No connection to mx.example port {port} (::1: ")
+    assert "; 127.0.0.1: " in str(error)
+    assert error.ip == "127.0.0.1"
+
+
+def test_given_addresses_that_are_none():
+    """A name among the addresses is not looked up."""
+    error = error_of(Transport.connect, options(addresses=("localhost",)))
+    assert type(error) is ResolveError
 
 
 def test_nobody_listens():

@@ -106,8 +106,17 @@ def test_errors_pickle():
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.SMTPError):
             error = pickle.loads(
-                pickle.dumps(cls("text", phase="eod", code=550, content_sent="all"))
+                pickle.dumps(
+                    cls(
+                        "text",
+                        phase="eod",
+                        code=550,
+                        content_sent="all",
+                        tls_failure="tlsa-invalid",
+                    )
+                )
             )
+            assert error.tls_failure == "tlsa-invalid"
             assert (type(error), error.phase, error.code, str(error)) == (cls, "eod", 550, "text")
 
 
