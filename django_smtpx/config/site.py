@@ -106,15 +106,19 @@ def counts_tls_sessions() -> bool:
 
 
 def tls_reporter() -> tuple[str, str]:
-    """Return who reports on TLS, an organization's name and an address to write to; "" where the
-    site does not say.
+    """Return who reports on TLS: an organization's name, and the address that reports come from.
+
+    Unless the site says otherwise they are DEFAULT_FROM_EMAIL's domain and address.
     """
-    contact = _text("SMTPX_TLSRPT_CONTACT")
+    name = "SMTPX_TLSRPT_CONTACT"
+    contact = _text(name)
+    if not contact:
+        name, contact = "DEFAULT_FROM_EMAIL", str(raw("DEFAULT_FROM_EMAIL"))
     try:
-        contact = addr_spec(contact) if contact else ""
+        contact = addr_spec(contact)
     except ValueError as error:
-        raise ImproperlyConfigured(f"SMTPX_TLSRPT_CONTACT: {error}") from None
-    return _text("SMTPX_TLSRPT_ORGANIZATION"), contact
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+    return _text("SMTPX_TLSRPT_ORGANIZATION") or contact.rpartition("@")[2], contact
 
 
 def rules() -> tuple[Rule, ...]:

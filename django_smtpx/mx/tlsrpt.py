@@ -121,8 +121,11 @@ def facts(
     the domain's MTA-STS policy, None where nobody looked. Of a session, ``tls`` says whether it has
     TLS; of one that could not be had, ``error`` is why: without a ``tls_failure`` it is none of
     TLS, and nothing is to be booked. Where a policy is only tested, the try that was to show what
-    it asks for is booked, and the one that then goes without is not.
+    it asks for is booked, and the one that then goes without is not. An address literal has no
+    policies, and nobody to report to.
     """
+    if domain.startswith("["):
+        return ()
     failure = "" if tls else NO_TLS
     reason = ""
     if error is not None:
@@ -212,7 +215,7 @@ class Report:
     def file_name(self) -> str:
         """The name of its file (section 5.1), without what says that it is compressed."""
         span = f"{self.begins.timestamp():.0f}!{self.ends.timestamp():.0f}"
-        return f"{self.sender.domain}!{self.domain}!{span}!001.json"
+        return f"{self.sender.domain}!{self.domain}!{span}!001.json".replace("/", "_")
 
     def sessions(self, *, failed: bool) -> int:
         """Return how many sessions failed, or did not, each policy's counted by itself."""

@@ -67,6 +67,11 @@ def test_what_is_none_of_tls_is_not_counted():
     assert facts(DOMAIN, HOST, found=Found(POLICY), error=ConnectError("refused")) == ()
 
 
+def test_an_address_literal_has_nobody_to_report_to():
+    """It has no policies and no records."""
+    assert facts("[192.0.2.1]", "192.0.2.1") == ()
+
+
 def test_records_that_could_not_be_had():
     """A failure of DANE is one of a TLSA policy, though no record is known."""
     error = TLSError("bogus", tls_failure="dnssec-invalid")
