@@ -64,7 +64,9 @@ def find(resolver: Lookup, host: str, addresses: Answer[str], port: int) -> Dane
         name = f"_{port}._tcp.{base}"
         answer = _asked(resolver.tlsa, name, host)
         if answer.secure and answer.records:
-            return Dane(name=name, base=(base,), records=dane.usable(answer.records))
+            # A resolver gives them in whatever order; how a server is spoken to does not change.
+            records = tuple(sorted(dane.usable(answer.records)))
+            return Dane(name=name, base=(base,), records=records)
     return NONE
 
 

@@ -112,6 +112,15 @@ def test_some_unusable(responder, resolver):
     assert found(resolver).records == (RECORD,)
 
 
+@pytest.mark.usefixtures("host")
+def test_in_any_order(responder, make_resolver):
+    """The order in which a server gives them is nothing that makes two connections differ."""
+    texts = [TEXT, f"2 1 1 {'cd' * 32}"]
+    responder.gives(NAME, "TLSA", *texts, ad=True)
+    responder.gives(NAME, "TLSA", *reversed(texts), ad=True)
+    assert found(make_resolver()) == found(make_resolver())
+
+
 @pytest.mark.usefixtures("alias")
 def test_behind_an_alias(responder, resolver):
     """The name behind the CNAMEs comes first (RFC 7672 section 2.2.2), and has its own name."""
