@@ -180,8 +180,7 @@ def _mailer(name: str | None) -> Mailer:
 
 
 def _resolver_options(mailer: Mailer) -> ResolverOptions:
-    mx = getattr(mailer, "mx", None)
-    return ResolverOptions() if mx is None else mx.resolver
+    return ResolverOptions() if mailer.mx is None else mailer.mx.resolver
 
 
 def _summary(report: Report) -> str:
