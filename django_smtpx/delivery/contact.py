@@ -14,6 +14,7 @@ from django_smtpx.delivery.opening import close, opened, tls_optional
 from django_smtpx.delivery.routing import doubt
 from django_smtpx.delivery.sessions import is_one_of, limits_of, may_carry, open_session
 from django_smtpx.delivery.stopping import LOOK_EVERY, Stopped
+from django_smtpx.delivery.tallying import tally, tally_unresolved
 from django_smtpx.models import Category, Delivery
 from django_smtpx.retry import is_over
 from django_smtpx.smtp import SMTPError
@@ -100,6 +101,7 @@ class Contact:
         try:
             attempt = approach(self._way, job.require_tls, lambda: _tls_optional(job, self._way))
         except SMTPError as unresolved:
+            tally_unresolved(self._way, unresolved, lambda: _tls_optional(job, self._way))
             self._book_unresolved(lease, jobs, unresolved)
             return None
         known = attempt.hosts
@@ -133,6 +135,7 @@ class Contact:
             instead=attempt.instead,
             unfit=attempt.unfit,
         )
+        tally(attempt, opening, lambda: _tls_optional(jobs[0], self._way))
         self.session = session = opening.session
         self._ways = attempt.carriers
         for error in opening.failures:

@@ -16,6 +16,7 @@ from django_smtpx.delivery.families import is_policy, other_family, prefer
 from django_smtpx.delivery.jobs import MAX_RECIPIENTS
 from django_smtpx.delivery.opening import tls_optional
 from django_smtpx.delivery.sessions import Opening, limits_of, open_session
+from django_smtpx.delivery.tallying import tally, tally_unresolved
 from django_smtpx.mailer import Way
 from django_smtpx.models import Category
 from django_smtpx.smtp import SMTPError
@@ -287,6 +288,7 @@ def _transact(
     try:
         attempt = _approach(way, envelope)
     except SMTPError as error:
+        tally_unresolved(way, error, lambda: tls_optional(envelope))
         return Exchange(failures=(error,))
     known = attempt.hosts if over is None else (over,)
     hosts = _hosts_to_try(way, known)
@@ -305,6 +307,7 @@ def _transact(
                 instead=attempt.instead,
                 unfit=attempt.unfit,
             )
+            tally(attempt, opening, lambda: tls_optional(envelope))
             _book_refusal(way, opening)
             _book_hosts(way, known, hosts, opening)
         failures += opening.failures

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from django.db import Error as DatabaseError
+from django.db import transaction
 
 from django_smtpx import ledger
 from django_smtpx.config import lease as lease_seconds
@@ -102,7 +103,6 @@ def _send(
     from_header = ledger.from_headers(rows).get(rows[0].message, "")
     whole = exchange(mailer, envelope, at=lease.now(), from_header=from_header, watch=_Watch(lease))
     _settle(mailer, lease, rows, whole)
-    ledger.flush_tls_sessions()
     return whole.error
 
 
@@ -217,3 +217,4 @@ def _settle(mailer: Mailer, lease: Lease, rows: Sequence[Row], exchange: Exchang
             error = why.get(row.recipient) or exchange.failures[-1]
             bookings += book_failure(Job((row,)), error, mailer, lease.now(), None)
     ledger.settle(lease, bookings)
+    transaction.on_commit(ledger.flush_tls_sessions, using=ledger.database(), robust=True)

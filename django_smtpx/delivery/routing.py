@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django_smtpx.mailer import MXOptions, Way
-    from django_smtpx.mx.mta_sts import Policies, Stored
+    from django_smtpx.mx.mta_sts import Found, Policies, Stored
     from django_smtpx.mx.route import Router
 
 KEPT = 60.0
@@ -60,6 +60,10 @@ class Routes:
             while len(self._kept) > _MOST_ROUTES:
                 del self._kept[next(iter(self._kept))]
         return route
+
+    def policy_of(self, domain: str) -> Found | None:
+        """Return what is known of the MTA-STS policy of ``domain``; None where nobody looks."""
+        return None if self._policies is None else self._policies.policy_for(domain)
 
     def doubt(self, domain: str) -> None:
         """Look at the policy of ``domain`` anew the next time."""
@@ -106,6 +110,12 @@ def doubt(way: Way) -> None:
     """
     if way.mailer.mx is not None:
         routes_for(way.mailer.mx).doubt(way.domain)
+
+
+def policy_of(way: Way) -> Found | None:
+    """Return what is known of the MTA-STS policy that ``way`` is under; None where nobody looks."""
+    mx = way.mailer.mx
+    return None if mx is None else routes_for(mx).policy_of(way.domain)
 
 
 class _Store(PolicyStore):
