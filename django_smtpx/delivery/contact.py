@@ -70,6 +70,7 @@ class Contact:
         self._rand = rand
         self._ways: tuple[Options, ...] = ()
         self._alone: int | None = None
+        self._authentic = False
 
     # -- had -------------------------------------------------------------------------------------
 
@@ -89,7 +90,8 @@ class Contact:
         if self._alone is not None and job.message != self._alone:
             return False
         wants = bool(self._way.domain) and job.require_tls
-        return not wants or self.session.takes_requiretls
+        # A certificate is not enough: somebody has to say that it is the domain's server.
+        return not wants or (self._authentic and self.session.takes_requiretls)
 
     def may_carry(self, session: Session) -> int:
         """Return how many more messages ``session`` may carry."""
@@ -138,6 +140,7 @@ class Contact:
         tally(attempt, opening, lambda: _tls_optional(jobs[0], self._way))
         self.session = session = opening.session
         self._ways = attempt.carriers
+        self._authentic = attempt.route.authentic
         for error in opening.failures:
             pacing.book_host_failure(
                 self._way, known, error, lease.now(), probed=error.host in hosts.probing
