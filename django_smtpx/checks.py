@@ -17,6 +17,7 @@ django_smtpx.W007   a setting that no mailer reads (SMTPX_MAILERS beside MAILERS
 django_smtpx.W008   a setting begins with SMTPX\\_, and this package does not know it
 django_smtpx.W009   the outbox's database keeps times in a zone whose clocks are changed
 django_smtpx.W010   contents are kept where a site serves its files from (``check --deploy``)
+django_smtpx.I001   DANE is left out where mail goes straight to domains, and what it misses
 =================== ==========================================================================
 """
 
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import django
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
@@ -162,6 +163,21 @@ def check_verify(**_kwargs: Any) -> list[CheckMessage]:
         )
         for name, mailer in _usable_mailers().items()
         if not all(host.verify for host in mailer.hosts)
+    ]
+
+
+@register(Tags.security)
+def check_dane(**_kwargs: Any) -> list[CheckMessage]:
+    """Return which mailers go without DANE, though nobody has said that they should."""
+    return [
+        Info(
+            f"The mailer {name!r} goes without DANE, which needs {mailer.mx.dane_misses}: mail to "
+            "domains that publish TLSA records is not protected by them.",
+            hint="Give it what it needs, or set dane=False.",
+            id="django_smtpx.I001",
+        )
+        for name, mailer in _usable_mailers().items()
+        if mailer.mx is not None and mailer.mx.dane_misses
     ]
 
 

@@ -274,7 +274,7 @@ def test_every_id_is_documented():
     source = Path(checks.__file__).read_text().partition('"""\n\nfrom')[2]
     used = {
         f"django_smtpx.{kind}{number:03}"
-        for kind in "EW"
+        for kind in "EWI"
         for number in range(1, 30)
         if f"django_smtpx.{kind}{number:03}" in source
     }

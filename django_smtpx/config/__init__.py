@@ -17,7 +17,6 @@ from django_smtpx.config.site import (
     lease,
     log_retention,
     rules,
-    secret_keys,
     sweep_interval,
     tls_reporter,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "mailer_from_kwargs",
     "mailers",
     "rules",
-    "secret_keys",
     "sweep_interval",
     "tls_reporter",
 ]

@@ -162,6 +162,41 @@ def test_half_a_credential_logs_in_nowhere(half):
         ({"ssl_keyfile": __file__}, ["'ssl_keyfile'", "'ssl_certfile'"]),
         ({"transport": "mx"}, ["'host'", "mx"]),
         ({"transport": "mx", "host": None, "username": "u"}, ["'username'", "mx"]),
+        ({"transport": "mx", "host": None, "auth": ["PLAIN"]}, ["'auth'", "mx"]),
+        ({"transport": "mx", "host": None, "allow_plaintext_auth": True}, ["'allow_plain", "mx"]),
+        ({"transport": "mx", "host": None, "use_tls": True}, ["'use_tls'", "mx"]),
+        ({"transport": "mx", "host": None, "security": "implicit"}, ["'security'", "'starttls'"]),
+        ({"transport": "mx", "host": None, "security": "none"}, ["'security'", "mta_sts=False"]),
+        (
+            {"transport": "mx", "host": None, "security": "none", "mta_sts": False},
+            ["'security'", "dane=False"],
+        ),
+        ({"transport": "mx", "host": None, "mx_port": 0}, ["'mx_port'", "65535"]),
+        ({"transport": "mx", "host": None, "resolver": "127.0.0.1"}, ["'resolver'", "trust_ad"]),
+        (
+            {"transport": "mx", "host": None, "resolver": {"nameserver": []}},
+            ["'nameserver'", "'resolver'", "'nameservers'"],
+        ),
+        (
+            {"transport": "mx", "host": None, "resolver": {"nameservers": ["ns.example"]}},
+            ["'resolver'['nameservers']", "IP addresses", "'ns.example'"],
+        ),
+        (
+            {"transport": "mx", "host": None, "resolver": {"nameservers": []}},
+            ["'resolver'['nameservers']", "system"],
+        ),
+        (
+            {"transport": "mx", "host": None, "resolver": {"trust_ad": "yes"}},
+            ["'resolver'['trust_ad']", "True or False"],
+        ),
+        (
+            {"transport": "mx", "host": None, "resolver": {"port": "53"}},
+            ["'resolver'['port']", "whole number"],
+        ),
+        (
+            {"transport": "mx", "host": None, "resolver": {"timeout": 0}},
+            ["'resolver'['timeout']", "above 0"],
+        ),
         ({"mx_port": 25}, ["'mx_port'", "transport='mx'"]),
         ({"resolver": {}}, ["'resolver'", "transport='mx'"]),
         ({"mta_sts": True}, ["'mta_sts'", "transport='mx'"]),

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class MXSite:
     """A mailer that goes straight to domains, which a test sets up one by one."""
 
-    def __init__(self, directory: Path, **options) -> None:
+    def __init__(self, directory: Path, *, trusted: bool = True, **options) -> None:
+        self._trusted = trusted
         self.dns = Responder()
         self.port = 0
         self.servers: dict[str, ScriptedServer] = {}
@@ -50,7 +51,8 @@ class MXSite:
             "ca_file": self.ca_file,
             "timeout": 20,
             "resolver": {
-                "nameservers": [self.dns.host], "port": self.dns.port, "trust_ad": True,
+                "nameservers": [self.dns.host], "port": self.dns.port,
+                "trust_ad": self._trusted,
             },
             **self._options,
         }  # fmt: skip

@@ -1,0 +1,128 @@
+"""Mail straight to domains in ``"now"`` mode: what is raised, and what is on record."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from django_smtpx import pacing
+from django_smtpx.models import Attempt, Delivery, Route
+from django_smtpx.smtp import ResolveError, SMTPError, TLSError, UnsupportedFeature
+from django_smtpx.smtp.pool import default_pool
+from django_smtpx.testing import KEYWORDS
+from tests.delivery.mxsite import MXSite, send
+from tests.factories import statuses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOST = "mx.one.example"
+ADDRESS = "127.0.0.101"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process():
+    yield
+    default_pool.close()
+    pacing.forget_resting()
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site that delivers at once, with one domain."""
+    with MXSite(tmp_path, mode="now") as site:
+        site.domain("one.example", HOST)
+        yield site
+
+
+def test_each_domain_gets_its_own(site):
+    """And one that does not exist fails alone."""
+    server = site.server(HOST, ADDRESS, certificate=HOST)
+    site.policy("one.example", "enforce", HOST)
+    send("a@one.example", "b@nowhere.example", "c@one.example")
+    assert [message.recipients for message in server.messages] == [
+        ("a@one.example", "c@one.example")
+    ]
+    assert statuses() == ["sent", "failed", "sent"]
+    row = Delivery.objects.get(domain="nowhere.example")
+    assert (row.category, row.phase) == ("domain_unknown", "resolve")
+    sent = Attempt.objects.filter(outcome="sent")
+    assert set(sent.values_list("host", "ip", "tls_verified_by")) == {(HOST, ADDRESS, "pkix")}
+    assert not Route.objects.exclude(state="open").exists()
+
+
+def test_a_domain_that_takes_no_mail(site):
+    """It is raised, and says so."""
+    site.dns.gives("no.example", "MX", "0 .")
+    with pytest.raises(ResolveError, match="null MX") as caught:
+        send("a@no.example")
+    assert (caught.value.enhanced_code, caught.value.temporary) == ("5.1.10", False)
+    assert statuses() == ["failed"]
+
+
+def test_a_policy_that_is_not_met(site):
+    """It is raised, nothing has left, and the next mail finds the destination resting."""
+    server = site.server(HOST, ADDRESS, certificate="other.example")
+    site.policy("one.example", "enforce", HOST)
+    with pytest.raises(TLSError, match="MTA-STS policy"):
+        send("a@one.example")
+    assert not server.messages
+    with pytest.raises(SMTPError, match="rests until"):
+        send("b@one.example")
+    assert statuses() == ["failed", "failed"]
+
+
+def test_within_a_transaction(site):
+    """What was found of a policy is written when the transaction is through."""
+    server = site.server(HOST, ADDRESS, certificate=HOST)
+    site.policy("one.example", "enforce", HOST)
+    with transaction.atomic():
+        send("a@one.example")
+    assert len(server.messages) == 1
+    assert statuses() == ["sent"]
+
+
+def test_a_dead_host_rests_for_other_domains(site):
+    """The second mail does not knock again."""
+    site.host("dead.example", "127.0.0.109")
+    for domain in ("two.example", "three.example"):
+        site.domain(domain, "dead.example")
+    with pytest.raises(SMTPError, match="No connection"):
+        send("a@two.example")
+    with pytest.raises(SMTPError, match=r"The host dead.example rests until"):
+        send("b@three.example")
+    assert not Route.objects.filter(domain="three.example").exclude(state="open").exists()
+
+
+def test_requiretls(site):
+    """It goes where it may, and is refused where it may not, without a word about other mail."""
+    server = site.server(HOST, ADDRESS, certificate=HOST, keywords=[*KEYWORDS, "REQUIRETLS"])
+    send("a@one.example", require_tls=True)
+    assert len(server.messages) == 1
+    site.server("plain.example", "127.0.0.102", certificate="plain.example")
+    site.domain("two.example", "plain.example")
+    with pytest.raises(UnsupportedFeature, match="REQUIRETLS"):
+        send("a@two.example", require_tls=True)
+    send("b@two.example")
+    assert statuses() == ["sent", "failed", "sent"]
+
+
+def test_the_other_family(site):
+    """Both tries are on record, and the recipient has one end."""
+    first, second = site.server(HOST, ADDRESS, "::1")
+    first.on("RCPT", {"a@one.example": "550 5.7.1 no reverse DNS"})
+    send("a@one.example", "b@one.example")
+    assert [message.recipients for message in first.messages] == [("b@one.example",)]
+    assert [message.recipients for message in second.messages] == [("a@one.example",)]
+    assert statuses() == ["sent", "sent"]
+    rows = Attempt.objects.filter(delivery__recipient="a@one.example").order_by("number")
+    assert list(rows.values_list("outcome", "ip")) == [("deferred", ADDRESS), ("sent", "::1")]
+
+
+def test_the_other_family_refuses_too(site):
+    """The refusal is raised, once."""
+    for server in site.server(HOST, ADDRESS, "::1"):
+        server.on("RCPT", "550 5.7.1 no")
+    with pytest.raises(SMTPError):
+        send("a@one.example")
+    assert statuses() == ["failed"]
+    assert Attempt.objects.count() == 2
