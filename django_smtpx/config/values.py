@@ -247,8 +247,6 @@ def addresses(key: str, value: Any) -> tuple[str, ...]:
         raise BadOption(f"{key}: {error}") from None
 
 
-
-
 def refuse_unknown(given: Iterable[Any], known: Iterable[str], *, within: str = "") -> None:
     """Raise :class:`BadOption` for the first key that is not ``known``."""
     names = tuple(known)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
@@ -35,6 +36,9 @@ BATCH = 100
 
 _SUSPECTS = deque((Delivery.Lane.ALONE,))
 _IN_TURNS = (Delivery.Lane.READY, Delivery.Lane.AGAIN)
+
+_NO_RETRIES_FOR = 1.0
+"""Seconds after which retries are looked for again where there were none, if there is new mail."""
 
 _FRUITLESS = 2
 """Fresh sessions in a row that ended before the server said a word about any mail."""
@@ -97,6 +101,7 @@ class Course:
         self._sending_since: float | None = None
         self._patience = Patience()
         self._idle = False
+        self._no_retries_at = -inf
 
     def run(self) -> int:
         """Deliver until nothing is ready, the way rests, or the drain is over."""
@@ -144,16 +149,25 @@ class Course:
                 self._send(lease, self._in_order(jobs_of(self._sorted_out(lease, rows))))
 
     def _claim(self, lanes: deque[Delivery.Lane], most: int) -> tuple[Lease, list[Row]]:
-        """Claim from the first of ``lanes`` that has rows; it is the last one the next time."""
-        for _ in range(len(lanes)):
-            lane = lanes[0]
-            lanes.rotate(-1)
+        """Claim from the first of ``lanes`` that has rows; it is the last one the next time.
+
+        Where there were no retries a moment ago, what is new is looked for before them.
+        """
+        at = self._shift.clock()
+        for lane in sorted(lanes, key=lambda lane: self._was_empty(lane, at)):
             lease, rows = ledger.claim(
                 self.way.name, most, lease_seconds(), lane=lane, destination=self.way.domain
             )
             if rows:
+                lanes.remove(lane)
+                lanes.append(lane)
                 break
+            if lane == Delivery.Lane.AGAIN:
+                self._no_retries_at = at
         return lease, rows
+
+    def _was_empty(self, lane: Delivery.Lane, at: float) -> bool:
+        return lane == Delivery.Lane.AGAIN and at - self._no_retries_at < _NO_RETRIES_FOR
 
     def _survey(self) -> bool:
         """Look at what rests on the way; False when none of its mail may go just now."""

@@ -91,7 +91,7 @@ class Table:
 
     def column(self, name: str) -> str:
         """Return the column of a field."""
-        return self._quote(str(self._field(name).column))
+        return self._named(name).column
 
     def update(self, update: Update, keys: Sequence[int]) -> Piece:
         """Return the UPDATE of the rows with ``keys``."""
@@ -150,7 +150,7 @@ class Table:
         ]
         columns = [one.column for one in given]
         # The first row tells what the types are.
-        marks = ", ".join([one.typed for one in given])
+        marks = ", ".join([f"CAST(%s AS {one.kind})" for one in given])
         head = f"INSERT INTO {self.name} "
         if not link:
             return Piece(f"{head}({', '.join(columns)}) VALUES ({marks})", parameters)
@@ -188,7 +188,7 @@ class Table:
 
     def _of(self, link: str) -> Table:
         """Return the table that the field ``link`` refers to."""
-        model: Any = self._field(link).related_model
+        model: Any = self._meta.get_field(link).related_model
         return Table(model, self._connection.alias)
 
     def _given(self, name: str, value: Any) -> Piece:
@@ -207,7 +207,7 @@ class Table:
         """Return a value of a field of the table ``of``, by the key of each row here."""
         values = [of._adapted(name, by_key[key]) for key in keys]
         if self._takes_arrays:
-            kind = _type(_field(of._meta.model, name), self._connection)
+            kind = of._named(name).kind
             place = f"array_position(CAST(%s AS bigint[]), {self.key})"
             return Piece(f"(CAST(%s AS {kind}[]))[{place}]", [values, list(keys)])
         cases = f"CASE {self.key}{' WHEN %s THEN %s' * len(keys)} END"
@@ -225,13 +225,13 @@ class Table:
         """Return ``sql`` with the field's type where parameters of no type would be texts."""
         if self._connection.vendor != "postgresql":
             return sql
-        return _cast(sql, self._field(name), self._connection)
+        return f"CAST({sql} AS {self._named(name).kind})"
 
-    def _field(self, name: str) -> Field[Any, Any]:
-        return _field(self._meta.model, name)
+    def _named(self, name: str) -> _Field:
+        return _field(self._meta.model, name, self._connection.alias)
 
     def _adapted(self, name: str, value: Any) -> Any:
-        adapt = _adapter(self._field(name), self._connection.alias)
+        adapt = self._named(name).adapt
         return adapt(value, self._connection) if adapt else value
 
 
@@ -252,57 +252,48 @@ _AS_THEY_ARE = frozenset(
 _AS_THEY_ARE_ON_POSTGRESQL = frozenset({"DateTimeField", "UUIDField"})
 
 
-@lru_cache(maxsize=128)
-def _field(model: type[Model], name: str) -> Field[Any, Any]:
-    found: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
-    return found  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=128)
-def _adapter(its: Field[Any, Any], using: str) -> _Adapt | None:
-    """Return what makes a value of a field one that the driver takes; None: all are so."""
-    kind, vendor = its.get_internal_type(), connections[using].vendor
-    if kind in _AS_THEY_ARE or (vendor == "postgresql" and kind in _AS_THEY_ARE_ON_POSTGRESQL):
-        return None
-    return lambda value, connection: its.get_db_prep_save(value, connection=connection)
-
-
 class _Field(NamedTuple):
-    """A field of a table that a value is for: its column, and how a value is written."""
+    """A field of a table that a value is for: its column, its type, and what makes a value one
+    that the driver takes (None: all are so).
+
+    The type is without a length: a cast to ``varchar(320)`` cuts what is longer, and the column
+    refuses it.
+    """
 
     name: str
     column: str
-    typed: str
+    kind: str
     adapt: _Adapt | None
+
+
+@lru_cache(maxsize=256)
+def _field(model: type[Model], name: str, using: str) -> _Field:
+    connection = connections[using]
+    its: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    return _Field(
+        name=its.attname,
+        column=connection.ops.quote_name(its.column),
+        kind=its.db_type(connection).partition("(")[0],
+        adapt=_adapter(its, connection),
+    )
+
+
+def _adapter(its: Field[Any, Any], connection: BaseDatabaseWrapper) -> _Adapt | None:
+    kind = its.get_internal_type()
+    on_postgresql = connection.vendor == "postgresql" and kind in _AS_THEY_ARE_ON_POSTGRESQL
+    if kind in _AS_THEY_ARE or on_postgresql:
+        return None
+    return lambda value, connection: its.get_db_prep_save(value, connection=connection)
 
 
 @lru_cache(maxsize=16)
 def _fields(model: type[Model], using: str, link: str) -> tuple[_Field, ...]:
     """Return those that an INSERT names, but for the key and ``link``."""
-    connection = connections[using]
     return tuple(
-        _Field(
-            str(one.attname),
-            connection.ops.quote_name(str(one.column)),
-            _cast("%s", one, connection),
-            _adapter(one, using),
-        )
+        _field(model, one.name, using)
         for one in model._meta.concrete_fields
         if one.name != link and not isinstance(one, AutoField)
     )
-
-
-def _cast(sql: str, its: Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
-    """Return ``sql`` as a value of the field's type."""
-    return f"CAST({sql} AS {_type(its, connection)})"
-
-
-def _type(its: Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
-    """Return the field's type, of whatever length.
-
-    A cast to ``varchar(320)`` cuts what is longer; the column refuses it.
-    """
-    return str(its.db_type(connection)).partition("(")[0]
 
 
 def joined(head: str, pieces: Sequence[Piece], between: str) -> Piece:

@@ -74,9 +74,10 @@ class Tally:
 
     def rows(self) -> list[tuple[str, str, int]]:
         """Return outcome, category in words, and count; in the order of the outcomes."""
-        order = Attempt.Outcome.values
+        order, known = Attempt.Outcome.values, dict(Category.choices)
         found = [
-            (outcome, category, number) for (outcome, category), number in self._counts.items()
+            (outcome, str(known.get(category, category)), number)
+            for (outcome, category), number in self._counts.items()
         ]
         return sorted(found, key=lambda row: (order.index(row[0]), -row[2], row[1]))
 
@@ -90,6 +91,5 @@ class Tally:
             self._line(delivery, attempt)
 
     def _add(self, outcome: str, category: str) -> None:
-        words = str(Category(category).label) if category in Category.values else category
-        self._counts[outcome, words] += 1
+        self._counts[outcome, category] += 1
         self._count()
