@@ -25,14 +25,18 @@ def tally(attempt: Approach, opening: Opening, tls_optional: Callable[[], bool])
     ``tls_optional`` is asked whether the message says ``TLS-Required: No``: that is not counted,
     and so no report on TLS is the reason of the next one (section 5.3).
     """
-    sessions = tuple(_sessions(attempt, opening)) if attempt.way.domain else ()
+    if not attempt.way.domain or not ledger.counts_tls():
+        return
+    sessions = tuple(_sessions(attempt, opening))
     if sessions and not tls_optional():
         ledger.book_tls_session(*sessions)
 
 
 def tally_unresolved(way: Way, error: SMTPError, tls_optional: Callable[[], bool]) -> None:
     """Count that policies left no host to go to, where that is what ``error`` says."""
-    if not way.domain or not error.tls_failure or tls_optional():
+    if not way.domain or not error.tls_failure or not ledger.counts_tls():
+        return
+    if tls_optional():
         return
     found = policy_of(way)
     ledger.book_tls_session(*facts(way.domain, error.host, found=found, error=error))

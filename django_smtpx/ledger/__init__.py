@@ -38,6 +38,7 @@ from django_smtpx.ledger.suppressing import Suppressed, condemns, suppressed
 from django_smtpx.ledger.tls_results import (
     begin_tls_report,
     book_tls_session,
+    counts_tls,
     end_tls_report,
     flush_tls_sessions,
     tls_counted,
@@ -77,6 +78,7 @@ __all__ = [
     "condemns",
     "content_of",
     "contents",
+    "counts_tls",
     "database",
     "end_tls_report",
     "expire",

@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,16 +85,22 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def counts_tls() -> bool:
+    """Say whether sessions are counted; a setting that cannot be read is told of elsewhere."""
+    try:
+        return counts_tls_sessions()
+    except ImproperlyConfigured:
+        return False
+
+
 def book_tls_session(*sessions: Session, now: Callable[[], datetime] = _utc_now) -> None:
     """Count a try to have a session: all that :func:`django_smtpx.mx.tlsrpt.facts` returns of it.
 
     Cheap, and it touches no database: to be called as soon as a session is open or has failed.
     """
-    # A setting that cannot be read is told of elsewhere; no mail waits for that.
-    with suppress(ImproperlyConfigured):
-        if counts_tls_sessions():
-            day = now().date()
-            _buffer.add([(_Key(day, session), 1) for session in sessions])
+    if counts_tls():
+        day = now().date()
+        _buffer.add([(_Key(day, session), 1) for session in sessions])
 
 
 def flush_tls_sessions() -> int:

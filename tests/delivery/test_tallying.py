@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 
 from django_smtpx import ledger, pacing
@@ -152,3 +155,26 @@ def test_a_mailer_that_submits_counts_nothing(site):
         assert len(server.messages) == 1
     ledger.flush_tls_sessions()
     assert counted() == []
+
+
+def test_from_a_session_to_the_report_that_tells_of_it(site):
+    """Counted, reported the day after to whom the DNS names, delivered, and not counted again."""
+    server = site.server(HOST, IP, certificate=HOST)
+    site.dns.gives("_smtp._tls.one.example", "TXT", '"v=TLSRPTv1; rua=mailto:tls@one.example"')
+    send("a@one.example")
+    deliver()
+    before = ledger.now().date() - timedelta(days=1)
+    TLSResult.objects.update(day=before)
+    default_pool.close()
+    out = StringIO()
+    call_command("smtpx_tlsrpt", contact="tls@sender.example", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "one.example: 1 sessions as wanted, 0 failed.",
+        "  sent to mailto:tls@one.example",
+    ]
+    deliver()
+    report = server.messages[1]
+    assert report.recipients == ("tls@one.example",)
+    assert b'Content-Type: multipart/report; report-type="tlsrpt"' in report.content
+    ledger.flush_tls_sessions()
+    assert set(TLSResult.objects.values_list("day", flat=True)) == {before}
