@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from django_smtpx import returnpaths
 from django_smtpx.addresses import addr_spec, same_mailbox_key
 from django_smtpx.compose import content, dkim, wishes
+from django_smtpx.config import secret_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +69,8 @@ def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Compo
         return None
     intended = _once(addr_spec(address) for address in given)
     asked = wishes.read(email_message, mailer, now=now)
-    sender = _sender(email_message)
+    uuid = uuid4()
+    sender = _sender(email_message, uuid)
     redirected = intended if mailer.redirect_to else ()
     if redirected:
         asked["metadata"]["smtpx_intended_to"] = list(redirected)
@@ -79,18 +82,24 @@ def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Compo
         message_id=written.message_id,
         from_header=written.from_header,
         subject=written.subject,
+        uuid=uuid,
         **asked,
     )
 
 
-def _sender(email_message: EmailMessage) -> str:
-    """Return the reverse path: "" and "<>" mean the null one (RFC 5321 section 4.5.5)."""
+def _sender(email_message: EmailMessage, uuid: UUID) -> str:
+    """Return the reverse path: "" and "<>" mean the null one (RFC 5321 section 4.5.5).
+
+    ``{uuid}`` in it becomes a token, by which bounces find back to the message.
+    """
     wish = getattr(email_message, "envelope_sender", None)
     if wish is None:
         return addr_spec(email_message.from_email)
     if str(wish) in ("", "<>"):
         return ""
     try:
+        if "{" in str(wish):
+            return addr_spec(returnpaths.filled(str(wish), uuid, secret_keys()))
         return addr_spec(wish)
     except ValueError as error:
         raise ValueError(f"envelope_sender: {error}") from None

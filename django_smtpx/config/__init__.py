@@ -17,6 +17,7 @@ from django_smtpx.config.site import (
     lease,
     log_retention,
     rules,
+    secret_keys,
     sweep_interval,
     tls_reporter,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "mailer_from_kwargs",
     "mailers",
     "rules",
+    "secret_keys",
     "sweep_interval",
     "tls_reporter",
 ]

@@ -137,6 +137,14 @@ def rules() -> tuple[Rule, ...]:
     return _rules_at(path)
 
 
+def secret_keys() -> tuple[str | bytes, ...]:
+    """Return Django's SECRET_KEY, which signs, and those before it, which are still believed."""
+    key = raw("SECRET_KEY")
+    if not key:
+        raise ImproperlyConfigured("SECRET_KEY must not be empty: return paths are signed with it.")
+    return (key, *raw("SECRET_KEY_FALLBACKS", ()))
+
+
 SITE_SETTINGS = (
     content_retention,
     log_retention,

@@ -8,6 +8,7 @@ suppressed + unknown + still waiting, per recipient, of rows not purged.
 """
 
 from django_smtpx.ledger.asking import Refusal, Selection, Steered, Step
+from django_smtpx.ledger.bounces import Booked, Fact, book_report
 from django_smtpx.ledger.claiming import (
     abandon,
     claim,
@@ -56,7 +57,9 @@ from django_smtpx.ledger.upkeep import (
 )
 
 __all__ = [
+    "Booked",
     "Booking",
+    "Fact",
     "Lease",
     "PolicyStore",
     "Purged",
@@ -71,6 +74,7 @@ __all__ = [
     "abandon",
     "arrived",
     "begin_tls_report",
+    "book_report",
     "book_suppressed",
     "book_tls_session",
     "cancel",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from django_smtpx import ledger
+from django_smtpx import ledger, returnpaths
 from django_smtpx.pacing.routes import (
     PROBE_LASTS,
     PROBES,
@@ -67,8 +67,8 @@ class Survey:
 
 
 def envelope_key(address: str) -> str:
-    """Return the key of a reverse path ("" is the null one)."""
-    return bounded(f"{_MAIL_FROM} <{_folded(address)}>")
+    """Return the key of a reverse path ("" is the null one); those with tokens share one."""
+    return bounded(f"{_MAIL_FROM} <{_folded(returnpaths.without_token(address))}>")
 
 
 def header_key(from_header: str) -> str:

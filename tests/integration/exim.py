@@ -73,9 +73,8 @@ class Exim:
 
     def queued(self) -> int:
         """Return how many messages the server has taken and not yet put away."""
-        folder = str(self.root / "spool" / "input")
-        found = self._run("find", folder, "-type", "f", "-name", "*-H", "-printf", ".")
-        return found.count(b".")
+        spool = str(self.root / "spool")
+        return self._run("find", spool, "-name", "*-H", "-printf", ".").count(b".")
 
     def settle(self) -> None:
         """Wait until all that was taken lies in the maildir."""
