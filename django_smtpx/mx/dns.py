@@ -102,8 +102,10 @@ class Resolver:
     def addresses(self, host: str) -> Answer[str]:
         """Return the IP addresses of ``host``: its A and AAAA records.
 
-        ``secure`` holds for both together. Where only one of them can be had,
-        and there are any, it stands for itself.
+        ``secure`` says that those of one type are, at least: a resolver makes up
+        AAAA records that nobody signed where a network knows IPv6 alone (DNS64,
+        RFC 6147), and a host does not lose its TLSA records by that. Where only
+        one of them can be had, and there are any, it stands for itself.
         """
         deadline = self._deadline()
         found: list[Answer[str]] = []
@@ -118,11 +120,13 @@ class Resolver:
         records = tuple(one for answer in found for one in answer.records)
         if failures and not records:
             raise failures[0]
+        telling = [answer for answer in found if answer.records] or found
+        first = next((answer for answer in telling if answer.secure), telling[0])
         return Answer(
-            name=found[0].name,
-            canonical=found[0].canonical,
+            name=first.name,
+            canonical=first.canonical,
             records=records,
-            secure=all(answer.secure for answer in found),
+            secure=first.secure,
         )
 
     def tlsa(self, name: str) -> Answer[TLSA]:

@@ -170,15 +170,25 @@ def test_a_circle(responder, resolver):
 
 
 def test_addresses(responder, resolver):
-    """Those of both families, and both have to be secure."""
-    for name, ad in (("a.example", True), ("b.example", False)):
-        responder.gives(name, "A", "192.0.2.1", "192.0.2.2", ad=True)
-        responder.gives(name, "AAAA", "2001:DB8::1", ad=ad)
+    """Those of both families, and one of them has to be secure, at least."""
+    for name, both in (("a.example", (True, True)), ("b.example", (False, False)),
+                       ("c.example", (True, False)), ("d.example", (False, True))):  # fmt: skip
+        responder.gives(name, "A", "192.0.2.1", "192.0.2.2", ad=both[0])
+        responder.gives(name, "AAAA", "2001:DB8::1", ad=both[1])
     answer = resolver.addresses("a.example")
     assert sorted(answer.records) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
     assert answer.records[-1] == "2001:db8::1"
     assert answer.secure
     assert not resolver.addresses("b.example").secure
+    assert resolver.addresses("c.example").secure, "DNS64 makes up the other"
+    assert resolver.addresses("d.example").secure
+
+
+def test_a_secure_word_that_there_is_none(responder, resolver):
+    """It does not make the addresses of the other family secure."""
+    responder.gives("a.example", "A", "192.0.2.1")
+    responder.gives("a.example", "AAAA", ad=True)
+    assert not resolver.addresses("a.example").secure
 
 
 def test_one_family(responder, resolver):
