@@ -7,6 +7,7 @@ and a web server with MTA-STS policies. Everything is there twice, with Postfix 
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.integration.nameservers import NameServer, name_server
 from tests.integration.policies_https import PolicyServer, policy, policy_server
 from tests.integration.postfix import postfix_server
 from tests.integration.recording import Recorder, nobody_answers
-from tests.integration.tools import free_port
+from tests.integration.tools import NotThere, free_port
 from tests.integration.zones import UNSIGNED, Zones
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Lab:
 @contextmanager
 def laboratory() -> Iterator[Lab]:
     """Run everything until the block ends; raise NotThere where a part is missing."""
+    _look_for_addresses()
     with ExitStack() as stack:
         # Not pytest's own folder: the servers' users must be able to walk into this one.
         root = Path(stack.enter_context(TemporaryDirectory(prefix="smtpx-lab-")))
@@ -102,6 +104,16 @@ def laboratory() -> Iterator[Lab]:
             ca_file=ca_file,
             port=port,
         )
+
+
+def _look_for_addresses() -> None:
+    try:
+        with socket.create_server((DEAD, 0)):
+            pass
+    except OSError:
+        raise NotThere(
+            f"{DEAD} is no address of this system; Linux has all of 127.0.0.0/8."
+        ) from None
 
 
 def _enter(stack: ExitStack, addresses: list[str], port: int, behind: int) -> Recorder:
