@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django_smtpx import ledger
 from django_smtpx.delivery.routing import policy_of
+from django_smtpx.mx.own import public_address_towards
 from django_smtpx.mx.tlsrpt import Session, facts
 from django_smtpx.smtp.options import Security
 
@@ -56,7 +57,7 @@ def _sessions(attempt: Approach, opening: Opening) -> Iterator[Session]:
                 error.host,
                 tlsa=options.tlsa if options else (),
                 found=found,
-                sending_ip=_from(options),
+                sending_ip=_from(options, error.ip),
                 error=error,
             )
     session = opening.session
@@ -70,11 +71,13 @@ def _sessions(attempt: Approach, opening: Opening) -> Iterator[Session]:
             tlsa=options.tlsa,
             found=found,
             ip=session.ip,
-            sending_ip=_from(options),
+            sending_ip=_from(options, session.ip),
             tls=bool(session.tls),
         )
 
 
-def _from(options: Options | None) -> str:
-    """Return our own address, where the mailer says which one it is."""
-    return (options.source_address or "") if options else ""
+def _from(options: Options | None, ip: str) -> str:
+    """Return the address that we came from: the mailer's own, or the one the system chooses."""
+    if options is not None and options.source_address:
+        return options.source_address
+    return public_address_towards(ip) if ip else ""

@@ -28,6 +28,22 @@ def is_own_address(address: str, port: int) -> bool:
     return not ip.is_multicast and _can_bind(address) and not _can_bind(_NOBODYS)
 
 
+def public_address_towards(address: str) -> str:
+    """Return the address that this machine connects to ``address`` from, "" where it cannot, or
+    where that one is private: behind a translation it means nothing to others.
+
+    No packet leaves for that.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, _SMTP_PORT))
+            own = str(sock.getsockname()[0])
+    except OSError:
+        return ""
+    return own if ipaddress.ip_address(own).is_global else ""
+
+
 def _can_bind(address: str) -> bool:
     """Say whether the system knows an address for its own; no packet leaves for that."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

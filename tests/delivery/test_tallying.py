@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from django_smtpx import ledger, pacing
+from django_smtpx.delivery import tallying
 from django_smtpx.delivery.reporting import reports
 from django_smtpx.ledger import tls_results
 from django_smtpx.models import TLSResult
@@ -104,6 +105,22 @@ def test_a_policy_that_names_none_of_the_servers(site):
     deliver()
     (row,) = counted()
     assert (row[0], row[1], row[3:]) == ("sts", HOST, ("validation-failure", True, 1))
+
+
+@pytest.mark.parametrize("source", [None, "127.0.0.1"])
+def test_the_address_that_we_came_from(tmp_path, monkeypatch, source):
+    """The one that the mailer binds, or that the system chooses; of failures, too."""
+    monkeypatch.setattr(tallying, "public_address_towards", "to {}".format)
+    with MXSite(tmp_path, dane=False, source_address=source) as site:
+        site.domain("one.example", HOST)
+        site.domain("two.example", "mx.two.example")
+        site.server(HOST, IP, certificate=HOST)
+        site.server("mx.two.example", "127.0.0.102", certificate="other.example")
+        site.policy("two.example", "enforce", "mx.two.example")
+        send("a@one.example", "b@two.example")
+        deliver()
+    rows = TLSResult.objects.order_by("domain").values_list("sending_ip", flat=True)
+    assert list(rows) == ([source] * 2 if source else [f"to {IP}", "to 127.0.0.102"])
 
 
 def test_a_server_that_is_away_has_not_failed_at_tls(site):

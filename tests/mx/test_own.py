@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from django_smtpx.mx import own
-from django_smtpx.mx.own import is_own_address
+from django_smtpx.mx.own import is_own_address, public_address_towards
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
@@ -53,3 +53,34 @@ def test_an_address_of_an_interface(monkeypatch):
     assert not is_own_address("203.0.113.8", 25)
     known.add("192.0.2.1")
     assert not is_own_address("203.0.113.7", 25)
+
+
+def test_the_address_that_others_see(monkeypatch):
+    """It is the one that the system would connect from, if it means something elsewhere."""
+    assert public_address_towards("127.0.0.1") == ""
+    routes = {"192.0.2.9": "8.8.4.4", "2001:db8::9": "2606:4700::1", "192.0.2.10": "10.0.0.7"}
+
+    class Socket:
+        def __init__(self, family, kind):
+            self.family = family
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def connect(self, address):
+            assert (":" in address[0]) is (self.family == socket.AF_INET6)
+            if address[0] not in routes:
+                raise OSError("Network is unreachable")
+            self.own = routes[address[0]]
+
+        def getsockname(self):
+            return (self.own, 40_000)
+
+    monkeypatch.setattr(own.socket, "socket", Socket)
+    assert public_address_towards("192.0.2.9") == "8.8.4.4"
+    assert public_address_towards("2001:db8::9") == "2606:4700::1"
+    assert public_address_towards("192.0.2.10") == ""
+    assert public_address_towards("192.0.2.11") == ""
