@@ -6,6 +6,8 @@ import logging
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_smtpx.mx.answers import Answer
 from django_smtpx.mx.mta_sts import (
@@ -177,6 +179,37 @@ def test_hosts_that_match(pattern, host, said):
 def test_a_policy_in_lines():
     """For reports: what is known of it, as it would be written."""
     assert parse_policy(GOOD, DOMAIN, "7").lines == tuple(GOOD.decode().split("\r\n")[:-1])
+
+
+@given(
+    st.binary(max_size=300)
+    | st.lists(
+        st.sampled_from(
+            [b"version: STSv1", b"mode: enforce", b"mode: none", b"mx: a.example", b"max_age: 1"]
+        )
+        | st.binary(max_size=20)
+    ).map(b"\r\n".join)
+)
+def test_whatever_a_web_server_says(body):
+    """It is a policy that can be obeyed, or none; nothing else comes of it."""
+    try:
+        policy = parse_policy(body, DOMAIN, "7")
+    except BadPolicy:
+        return
+    assert policy.mode == "none" or policy.mx
+    assert 0 <= policy.max_age <= LONGEST
+    again = "\n".join(policy.lines).encode()
+    assert parse_policy(again, DOMAIN, "7") == policy
+
+
+@given(st.lists(st.text(max_size=60).map("v=STSv1;".__add__) | st.text(max_size=60), max_size=3))
+def test_whatever_the_dns_says(records):
+    """It is an id, nothing, or a record that is none."""
+    try:
+        found = parse_record(records)
+    except BadPolicy:
+        return
+    assert found is None or (found.isalnum() and found.isascii() and len(found) <= 32)
 
 
 # -- what holds ------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import json
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_smtpx.mx.mta_sts import Failure, Found, Policy
 from django_smtpx.mx.tlsrpt import (
@@ -279,3 +281,18 @@ def test_what_is_no_target(uri):
     """Nothing goes in clear, and nobody logs in anywhere."""
     with pytest.raises(BadRecord):
         parse_target(uri)
+
+
+@given(
+    st.lists(st.text(max_size=60).map("v=TLSRPTv1; rua=https:".__add__) | st.text(), max_size=2),
+)
+def test_whatever_the_dns_says(records):
+    """It is places to send to, nothing, or a record that is none."""
+    try:
+        targets = [parse_target(uri) for uri in parse_record(records)]
+    except BadRecord:
+        return
+    for target in targets:
+        assert bool(target.address) != bool(target.host)
+        assert target.path.isascii()
+        assert target.path.isprintable()
