@@ -45,6 +45,7 @@ class Fact(StrEnum):
     BOOKED = "booked"
     KNOWN = "known"
     UNCHANGED = "unchanged"
+    EARLY = "early"
     STRANGER = "stranger"
     GONE = "gone"
     FOREIGN = "foreign"
@@ -104,6 +105,9 @@ def _book(message: Message, fate: Fate, report: Report, at: datetime) -> Booked:
         result = judged(fate, recipient, rules())
         if _is_known(held, result, when):
             return Booked(Fact.KNOWN, f"{recipient}: booked before")
+        if held.status == Status.SENDING:
+            # A report can be here before its own 250 is written down.
+            return Booked(Fact.EARLY, f"{recipient}: being sent at this moment")
         status = _status_after(held, fate)
         if status is None:
             words = f"{recipient}: {fate.action} changes nothing about what is {held.status}"

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 USERNAME = "outbox"
 PASSWORD = "s3cret ä \\ =pass"  # a colon would end it in Dovecot's file
 
+BEYOND = "gone@example.net"
+"""Mail for it is taken, and goes on to the server at ``next_hop``, if there is one."""
+
 NOBODY = 65534  # virtual(8) does not write as root
 
 _TRACE = (b"Return-Path", b"X-Original-To", b"Delivered-To", b"Received")
@@ -71,6 +74,8 @@ virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1
 virtual_mailbox_limit = 0
 virtual_transport = virtual
+# But one, whose mail is taken, and goes on to another server.
+transport_maps = inline:{{ {{{beyond} = smtp:[127.0.0.1]:{next_hop}}} }}
 
 # Who has logged in may send to anybody; nobody else may.
 smtpd_sasl_type = dovecot
@@ -133,6 +138,7 @@ error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -193,6 +199,7 @@ class Postfix:
     smtps: int
     ca_file: Path
     sudo: tuple[str, ...]
+    next_hop: int
 
     host = "127.0.0.1"
     username = USERNAME
@@ -298,7 +305,7 @@ def _lay_out(
     root.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "log", "tls", "dovecot"):
         (root / name).mkdir()
-    server = Postfix(root, free_port(), free_port(), root / "tls" / "ca.pem", sudo)
+    server = Postfix(root, free_port(), free_port(), root / "tls" / "ca.pem", sudo, free_port())
     authority = trustme.CA()
     authority.cert_pem.write_to_path(server.ca_file)
     issued = authority.issue_cert("127.0.0.1", "localhost", "mail.example.test")
@@ -306,6 +313,8 @@ def _lay_out(
     values = {
         "root": root,
         "uid": NOBODY,
+        "beyond": BEYOND,
+        "next_hop": server.next_hop,
         "gid": NOBODY,
         "mechanisms": mechanisms,
         "submission": server.submission,

@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from django_smtpx import ledger
 from django_smtpx.management.commands import smtpx_bounces
+from django_smtpx.models import Delivery
 from tests.bounces.conftest import path_of, sent  # noqa: F401 (a fixture)
 from tests.bounces.samples import QMAIL, postfix
 from tests.factories import statuses
@@ -192,3 +193,33 @@ def test_strangers_do_not_steer_the_terminal(tmp_path, sent):  # noqa: F811
         postfix(path_of(sent("ann@example.com", "bob@example.com")), "\x1b[31mx@example.com")
     )
     assert "\x1b" not in run(path, no_color=True)
+
+
+def test_what_is_too_early(maildir, stdin, sent):  # noqa: F811
+    """While its mail is being sent, a report stays in the maildir, or with the MTA."""
+    data = postfix(path_of(sent()))
+    (maildir / "new" / "1.host").write_bytes(data)
+    Delivery.objects.update(status="sending")
+    assert "Too early, read them again: 1\n" in run(maildir=maildir)
+    stdin(data)
+    with pytest.raises(CommandError) as caught:
+        run(pipe=True)
+    assert caught.value.returncode == 75
+    Delivery.objects.update(status="sent")
+    assert run(maildir=maildir) == "Booked: 1\n"
+    assert list((maildir / "new").iterdir()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_exit_code_as_a_shell_sees_it(stdin, monkeypatch):
+    """The process ends with 75, and not with the 1 that an MTA takes for good."""
+    stdin(postfix())
+
+    def away():
+        raise OperationalError("away")
+
+    monkeypatch.setattr(ledger, "now", away)
+    command = smtpx_bounces.Command(stderr=StringIO())
+    with pytest.raises(SystemExit) as caught:
+        command.run_from_argv(["manage.py", "smtpx_bounces", "--pipe"])
+    assert caught.value.code == 75

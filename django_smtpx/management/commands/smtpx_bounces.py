@@ -98,6 +98,8 @@ class Command(BaseCommand):
         if way == "pipe":
             self._recipients += tuple(filter(None, map(os.environ.get, _ENVIRONMENT)))
             self._book(_("standard input"), _whole(sys.stdin.buffer))
+            if self._counts[Fact.EARLY.value]:
+                raise CommandError(_("Its mail is being sent."), returncode=TEMPORARY)
         elif way == "maildir":
             self._maildir(Path(options["maildir"]), delete=options["delete"])
         else:
@@ -127,7 +129,10 @@ class Command(BaseCommand):
         for path in self._in_turn(paths):
             # Somebody else may have taken it, here and below: it is booked once all the same.
             with suppress(FileNotFoundError):
+                early = self._counts[Fact.EARLY.value]
                 done = self._book(path.name, _beginning(path))
+                if self._counts[Fact.EARLY.value] > early:
+                    continue  # it stays new, for the next time
                 if done and delete:
                     path.unlink()
                 else:
@@ -164,6 +169,7 @@ class Command(BaseCommand):
             Fact.BOOKED.value: _("Booked: %(count)s"),
             Fact.KNOWN.value: _("Booked before: %(count)s"),
             Fact.UNCHANGED.value: _("Nothing to change: %(count)s"),
+            Fact.EARLY.value: _("Too early, read them again: %(count)s"),
             Fact.STRANGER.value: _("Not of the recipients: %(count)s"),
             Fact.GONE.value: _("Not in the log (any more): %(count)s"),
             Fact.FOREIGN.value: _("Without a return path of this site: %(count)s"),
