@@ -19,7 +19,7 @@ import pytest
 from django.core.mail import EmailMessage
 
 from django_smtpx.delivery import routing
-from django_smtpx.models import Attempt, Delivery
+from django_smtpx.models import Attempt, Delivery, TLSResult
 from django_smtpx.mx.policy_host import PolicyHosts
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import deliver, real_queue
@@ -356,3 +356,30 @@ def test_one_message_to_many_domains(lab: Lab) -> None:
         "dane-mismatch.exim.lab.test": "deferred",
         "null.exim.lab.test": "failed",
     }
+
+
+# -- what domains are told -----------------------------------------------------------------------
+
+TOLD = [
+    ("dane-ee", "tlsa", ""),
+    ("dane-mismatch", "tlsa", "tlsa-invalid"),
+    ("open-plain", "no-policy-found", "starttls-not-supported"),
+    ("sts-expired", "sts", "certificate-expired"),
+    ("sts-other", "sts", "certificate-host-mismatch"),
+    ("sts-plain", "sts", "starttls-not-supported"),
+    ("sts-right", "sts", ""),
+    ("sts-stranger", "sts", "certificate-not-trusted"),
+    ("sts-testing-other", "sts", "certificate-host-mismatch"),
+    ("sts-unnamed", "sts", "validation-failure"),
+]
+
+
+@pytest.mark.parametrize("kind", list(NETWORKS))
+def test_what_is_counted_for_reports(lab: Lab, kind: str) -> None:
+    """One session each, by the policy that it was under, and with the result type of RFC 8460."""
+    send(lab, *(f"to@{name}.{kind}.lab.test" for name, _, _ in TOLD))
+    rows = TLSResult.objects.order_by("domain", "failure")
+    counted = rows.values_list("domain", "policy_type", "failure", "count")
+    assert list(counted) == [
+        (f"{name}.{kind}.lab.test", policy, failure, 1) for name, policy, failure in TOLD
+    ]
