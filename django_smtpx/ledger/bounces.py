@@ -25,7 +25,7 @@ from django_smtpx.models import Attempt, Category, Delivery, Message
 from django_smtpx.retry import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from django_smtpx.bounces import Fate, Report
@@ -90,14 +90,17 @@ def book_report(report: Report, recipients: Iterable[str], at: datetime) -> list
     message = Message.objects.using(database()).filter(uuid=uuid).first()
     if message is None:
         return [Booked(Fact.GONE, f"its message {uuid} is not in the log (any more)")]
-    return [_book(message, fate, report, at) for fate in report.fates]
+    mailboxes = _mailboxes(message)
+    return [_book(message, mailboxes, fate, report, at) for fate in report.fates]
 
 
-def _book(message: Message, fate: Fate, report: Report, at: datetime) -> Booked:
+def _book(
+    message: Message, mailboxes: Mapping[str, int], fate: Fate, report: Report, at: datetime
+) -> Booked:
     """Book one recipient's part; who was overtaken by another process looks again."""
     when = _when(message, fate, report, at)
     for _ in range(_TRIES):
-        held = _find(message, fate.recipients)
+        held = _find(mailboxes, fate.recipients)
         if held is None:
             named = " or ".join(fate.recipients) or "nobody"
             return Booked(Fact.STRANGER, f"its message {message.uuid} did not go to {named}")
@@ -128,17 +131,21 @@ def _when(message: Message, fate: Fate, report: Report, at: datetime) -> datetim
     return message.created_at
 
 
-def _find(message: Message, recipients: Sequence[str]) -> _Held | None:
+def _mailboxes(message: Message) -> dict[str, int]:
+    """Return the deliveries of a message by their addresses."""
+    rows = Delivery.objects.using(database()).filter(message=message).order_by("-pk")
+    return {_key(recipient): pk for recipient, pk in rows.values_list("recipient", "pk")}
+
+
+def _find(mailboxes: Mapping[str, int], recipients: Sequence[str]) -> _Held | None:
     """Return the delivery that a report is about: by its address, or the only one that there is."""
-    using = database()
-    rows = Delivery.objects.using(using).filter(message=message).order_by("pk")
-    keys = set(map(_key, recipients))
-    exact = [pk for pk, address in rows.values_list("pk", "recipient") if _key(address) in keys]
-    if not exact and rows.count() == 1:
-        exact = list(rows.values_list("pk", flat=True))
-    if not exact:
+    named = [mailboxes[key] for key in map(_key, recipients) if key in mailboxes]
+    if not named and len(mailboxes) == 1:
+        named = list(mailboxes.values())
+    if not named:
         return None
-    found = rows.filter(pk=exact[0]).values_list(*ROW_FIELDS, "status", "category").first()
+    rows = Delivery.objects.using(database()).filter(pk=named[0])
+    found = rows.values_list(*ROW_FIELDS, "status", "category").first()
     return None if found is None else _Held(Row(*found[:-2]), *found[-2:])
 
 

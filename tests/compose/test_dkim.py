@@ -8,6 +8,7 @@ import hashlib
 import pickle
 import re
 import traceback
+import tracemalloc
 
 import dkim as dkimpy
 import pytest
@@ -23,7 +24,15 @@ from django_smtpx.models import Message
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import ScriptedServer, deliver, real_queue
 from tests.compose.conftest import HOSTS, NOW, WAYS, way
-from tests.signing import ed25519_key, ed25519_option, rsa_key, rsa_option, verified
+from tests.signing import (
+    ed25519_key,
+    ed25519_option,
+    relaxed_body,
+    rsa_key,
+    rsa_option,
+    verified,
+    verified_word_for_word,
+)
 
 BOTH = [rsa_option(), ed25519_option()]
 KEYS = signing.keys("'dkim'", BOTH)
@@ -256,6 +265,18 @@ PIECES = st.lists(
 BODIES = st.lists(PIECES, max_size=8).map(b"\r\n".join)
 
 
+def test_the_second_verifier_sees_changes():
+    """What the tests verify with finds another header, another body and another signature."""
+    content = signed(mail())
+    assert verified_word_for_word(content) == [True, True]
+    for old, new in (
+        (b"Subject: Subject", b"Subject: Other"),
+        (b"Body", b"Else"),
+        (b" b=", b" b=AAAA"),
+    ):
+        assert verified_word_for_word(content.replace(old, new)) == [False, False]
+
+
 @settings(deadline=None, max_examples=300)
 @given(body=BODIES, block=st.integers(0, 9))
 @example(body=b"", block=1)
@@ -267,7 +288,7 @@ def test_the_hash_is_that_of_dkimpy(body, block):
         patch.setattr(dkim, "_BLOCK", block)
         found = dkim.hash_of_body(b"H: 1\r\n\r\n" + body, 8)
     assert found == hashlib.sha256(Relaxed.canonicalize_body(_whole(body))).digest()
-    assert found == hashlib.sha256(_relaxed(body)).digest()
+    assert found == hashlib.sha256(relaxed_body(body)).digest()
 
 
 def _whole(body):
@@ -275,12 +296,18 @@ def _whole(body):
     return body if body.endswith(b"\r\n") or not body else body + b"\r\n"
 
 
-def _relaxed(body):
-    """Do as RFC 6376 section 3.4.4 says, word for word."""
-    lines = [re.sub(rb"[ \t]+", b" ", line).rstrip(b" ") for line in body.split(b"\r\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return b"".join(line + b"\r\n" for line in lines)
+def test_a_large_mail_is_there_twice_at_most():
+    """Beside what was composed there is the result, and blocks of it."""
+    content = (
+        b"From: a@example.com\r\n\r\n" + b"some words in a line of a large mail \r\n" * 500_000
+    )
+    tracemalloc.start()
+    try:
+        assert len(dkim.sign(content, KEYS[1:], NOW)) > len(content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(content) * 1.3
 
 
 def test_blanks_cost_no_more_than_other_bytes():
@@ -315,7 +342,8 @@ def test_what_a_server_receives_verifies(keywords, mode):
                 deliver()
         received = server.wait_for(2 * len(PARTS))
     assert {one.verb for one in received} == {"BDAT" if keywords else "DATA"}
-    assert [verified(one.content) for one in received] == [[True, True]] * len(received)
+    for verify in (verified, verified_word_for_word):
+        assert [verify(one.content) for one in received] == [[True, True]] * len(received)
     assert all(one.content.isascii() for one in received)
 
 
