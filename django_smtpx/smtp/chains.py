@@ -7,12 +7,12 @@ what protects, and no more. Whatever a server sends, nothing but :class:`Refused
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PSS, PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
@@ -38,6 +38,7 @@ _SERVER_USES = frozenset(
 _UNTRUSTED: TLSFailure = "certificate-not-trusted"
 
 _Certificate: TypeAlias = x509.Certificate
+_R = TypeVar("_R")
 _T = TypeVar("_T", bound=x509.ExtensionType)
 
 
@@ -66,18 +67,20 @@ def verify(chain: Sequence[bytes], anchors: Anchors, names: Sequence[str], now: 
     Raises :class:`Refused` where one does, and it does not hold ``now``, or for none of the
     reference ``names``.
     """
+    leaf = _read(x509.load_der_x509_certificate, chain[:1])
+    if not leaf:
+        raise Refused("it cannot be read", _UNTRUSTED)
     first: Refused | None = None
-    try:
-        for path in _paths(chain, anchors):
-            try:
-                _check(path, names, now)
-            except Refused as refused:
-                first = first or refused
-            else:
-                return True
-    except Exception as error:
-        reason = f"its chain cannot be read ({type(error).__name__}: {error})"
-        raise Refused(reason, _UNTRUSTED) from error
+    for path in _paths(leaf[0], chain[1:_MOST], anchors):
+        try:
+            _check(path, names, now)
+        except Refused as refused:
+            first = first or refused
+        except Exception as error:  # noqa: BLE001 (what a server sends, by a foreign parser)
+            what = f"its chain cannot be read ({type(error).__name__}: {error})"
+            first = first or Refused(what, _UNTRUSTED)
+        else:
+            return True
     if first is not None:
         raise first
     return False
@@ -86,11 +89,10 @@ def verify(chain: Sequence[bytes], anchors: Anchors, names: Sequence[str], now: 
 # -- the way up ----------------------------------------------------------------------------------
 
 
-def _paths(chain: Sequence[bytes], anchors: Anchors) -> Iterator[_Path]:
+def _paths(leaf: _Certificate, sent: Sequence[bytes], anchors: Anchors) -> Iterator[_Path]:
     """Give the ways to an anchor, the shortest first; each certificate is on one of them alone."""
-    leaf = x509.load_der_x509_certificate(chain[0])
-    others = _read((*anchors.certificates, *chain[1:_MOST]))
-    keys = [load_der_public_key(key) for key in anchors.keys]
+    others = _read(x509.load_der_x509_certificate, (*anchors.certificates, *sent))
+    keys = _read(load_der_public_key, anchors.keys)
     waiting: deque[tuple[_Certificate, ...]] = deque([(leaf,)])
     while waiting:
         path = waiting.popleft()
@@ -105,15 +107,14 @@ def _paths(chain: Sequence[bytes], anchors: Anchors) -> Iterator[_Path]:
         waiting.extend((*path, each) for each in issuers)
 
 
-def _read(found: Iterable[bytes]) -> list[_Certificate]:
-    """Return the certificates that can be read, each once: a strange one leads nowhere."""
-    certificates = []
+def _read(load: Callable[[bytes], _R], found: Iterable[bytes]) -> list[_R]:
+    """Return what can be read, each once: something strange leads nowhere."""
+    read = []
     for der in dict.fromkeys(found):
-        try:
-            certificates.append(x509.load_der_x509_certificate(der))
-        except ValueError:
-            continue
-    return certificates
+        # A foreign parser has errors of many kinds, and is not asked for any of them.
+        with contextlib.suppress(Exception):
+            read.append(load(der))
+    return read
 
 
 def _der(certificate: _Certificate) -> bytes:
@@ -123,7 +124,7 @@ def _der(certificate: _Certificate) -> bytes:
 def _has_issued(issuer: _Certificate, certificate: _Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 (whatever it is, it is no signature)
         return False
     return True
 
@@ -144,7 +145,7 @@ def _is_signed_with(key: object, certificate: _Certificate) -> bool:
             key.verify(signature, signed)
         else:
             return False
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 (whatever it is, it is no signature)
         return False
     return True
 

@@ -339,3 +339,20 @@ def test_authority_without_a_name():
     for subject, shown in ((x509.Name([]), "no name"), (line, "CN=two?lines")):
         root = make("", subject=subject)
         assert f"({shown})" in refusal((make(HOST, root, dns=[HOST]), root), root)[1]
+
+
+def test_strange_fields():
+    """A certificate that is signed well, and has a field that nobody can read, leads nowhere; another
+    way may all the same.
+    """
+    garbage = x509.UnrecognizedExtension(ObjectIdentifier("2.5.29.30"), b"\x04\x01\x00")
+    key = ec.generate_private_key(ec.SECP256R1())
+    bad = authority("root", key=key, extensions=[(garbage, True)])
+    good = authority("root", key=key)
+    leaf = make(HOST, good, dns=[HOST])
+    failure, reason = refusal((leaf, bad), bad)
+    assert failure == UNTRUSTED
+    assert reason.startswith("its chain cannot be read (ValueError: ")
+    anchors = chains.Anchors(matches=lambda der: der in (good.der, bad.der))
+    for others in ((bad, good), (good, bad)):
+        assert chains.verify([leaf.der, *[each.der for each in others]], anchors, (HOST,), NOW)

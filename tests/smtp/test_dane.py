@@ -404,6 +404,24 @@ def test_broken_records(leaf):
             dane.verify((leaf.der,), (record,), NAMES, now=between_time(leaf))
 
 
+def test_broken_records_beside_good_ones(leaf, between):
+    """What cannot be read does not spoil what can."""
+    strange = [TLSA(2, selector, 0, b"\x30\x03\x02\x01\x00") for selector in (0, 1)]
+    other = other_version(between.der)
+    for chain in ((leaf.der, other, between.der), (leaf.der, between.der, other)):
+        records = (*strange, between.tlsa(2, 1, 1))
+        dane.verify(chain, records, NAMES, now=between_time(leaf))
+    with pytest.raises(Refused, match="it cannot be read"):
+        dane.verify((other_version(leaf.der), between.der), records, NAMES, now=NOW)
+
+
+def other_version(certificate):
+    """Return the certificate as one of a version that nobody knows."""
+    version = b"\xa0\x03\x02\x01"
+    before, _, behind = certificate.partition(version)
+    return before + version + b"\x63" + behind[1:]
+
+
 def test_garbage_over_tls(monkeypatch, leaf):
     """Whatever the handshake lets through, the error is a TLSError."""
     for chain in ((), (b"",), (b"\x30\x80", b"\xff" * 9), (b"\x30\x84\xff\xff\xff\xff",)):
