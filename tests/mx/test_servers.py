@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 
 import dns.edns
 import dns.flags
@@ -140,6 +141,24 @@ def test_a_long_answer_that_does_not_come(responder):
     """A server that closes the connection is one that did not answer."""
     responder.does("a.example", "A", lambda query, tcp: [] if tcp else truncated(query, tcp))
     assert "did not give it over TCP: the connection was closed (asked twice)" in refused(responder)
+
+
+def test_a_long_answer_that_never_ends(responder):
+    """A server that keeps the connection open, and says nothing, has its time and no more."""
+    over = threading.Event()
+
+    def reply(query, tcp):
+        if tcp:
+            over.wait(30)
+            return []
+        return truncated(query, tcp)
+
+    responder.does("a.example", "A", reply)
+    try:
+        said = refused(responder, seconds=0.3)
+    finally:
+        over.set()
+    assert "has a long answer, and did not give it over TCP in time" in said
 
 
 def test_a_malformed_long_answer(responder):
