@@ -74,6 +74,16 @@ class Exchange:
             return self.outcomes[0].error
         return self.failures[0]
 
+    @property
+    def ends(self) -> list[Result]:
+        """The last result of each recipient, in order."""
+        return [
+            result
+            for place, outcome in enumerate(self.outcomes)
+            for result in outcome.results
+            if result.recipient not in self.later(place)
+        ]
+
     def later(self, place: int) -> set[str]:
         """Return who has another outcome behind the one at ``place``."""
         behind = self.outcomes[place + 1 :]
@@ -344,7 +354,8 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
     whole = said.whole
     if way.mailer.rate is not None and whole.outcomes:
         pacing.count(way, len(whole.outcomes), at)
-    about_way = [result.error for result in whole.results if _is_about_way(result)]
+    results = whole.ends
+    about_way = [result.error for result in results if _is_about_way(result)]
     failures = [error for error in about_way if error] or (
         [] if whole.results else [error for error in whole.failures if _rests(error, said)]
     )
@@ -352,7 +363,7 @@ def _book(way: Way, said: _Said, gate: pacing.Gate, at: datetime) -> None:
         pacing.book_failure(way, failures[-1], at)
     elif gate.probing and _proves(whole, gate):
         pacing.book_success(way, at)
-    for result in whole.results:
+    for result in results:
         if result.error is not None and result.action == "slow":
             pacing.book_slow(way, result.error, _SENDERS_SHARE, at)
         elif result.error is not None and _is_about_sender(result):

@@ -147,6 +147,9 @@ class Minder:
 
     def _mind(self, result: Result, error: SMTPError, job: Job, lease: Lease) -> Rest | None:
         now = lease.now()
+        elsewhere = self._try_other_family(result, job, now) if is_policy(result) else None
+        if elsewhere is not None:
+            return elsewhere
         if result.action == "hold":
             return self._hold(result, error, job, now)
         if result.action == "pause":
@@ -156,8 +159,6 @@ class Minder:
             pacing.book_slow(self._way, error, self._pace(), now)
         elif result.action == "next_host":
             return self._next_host(result, error, now)
-        elif is_policy(result):
-            return self._try_other_family(result, job, now)
         elif result.action == "reconnect":
             self.leaves = True
             self._reconnects += 1
@@ -203,7 +204,11 @@ class Minder:
         """Let a message that a policy refused over one IP family be tried over the other, once."""
         host = next((one for one in self.hosts if one.host == result.host), None)
         other = other_family(host, result.ip) if host is not None else None
-        if other is None or result.host in self._turned or job.rows[0].mode == "now":
+        if other is None or job.rows[0].mode == "now" or result.category in pacing.HOLDS:
+            return None
+        turned = self._turned.get(result.host)
+        if turned is not None and version(turned[0]) == version(result.ip):
+            # Refused over both: that much this course knows by itself.
             return None
         refused = ledger.policy_refusals(job.rows)
         elsewhere = any(version(ip) != version(result.ip) for ip in refused)

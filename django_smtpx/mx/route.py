@@ -131,6 +131,8 @@ class Router:
         if domain.startswith("["):
             return self._to_literal(domain)
         name = domain.lower().rstrip(".")
+        if not name:
+            _refuse_address("The address has no domain that mail could go to")
         mx = self._resolver.mx(name)
         servers = self._servers(name, mx)
         found = self._policies.policy_for(name) if self._policies and heeding else None
@@ -159,13 +161,7 @@ class Router:
     def _to_literal(self, domain: str) -> Route:
         address = _address_of(domain)
         if address is None:
-            raise ResolveError(
-                f"{domain} is no address literal (RFC 5321 section 4.1.3)",
-                phase="resolve",
-                category="address_invalid",
-                action="fail",
-                temporary=False,
-            )
+            _refuse_address(f"{domain} is no address literal (RFC 5321 section 4.1.3)")
         if self._is_ours(address):
             _refuse_loop(domain)
         return Route(domain=domain, hosts=(self.to(address, (address,)),))
@@ -372,6 +368,12 @@ def _refuse_domain(why: str, enhanced_code: str = "") -> NoReturn:
         category="domain_unknown",
         action="fail",
         temporary=False,
+    )
+
+
+def _refuse_address(why: str) -> NoReturn:
+    raise ResolveError(
+        why, phase="resolve", category="address_invalid", action="fail", temporary=False
     )
 
 

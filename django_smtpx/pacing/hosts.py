@@ -64,7 +64,7 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
     )
     probing = frozenset(resting)
     if way.domain and not tried:
-        return Hosts((), probing, *_behind(resting.values()))
+        return Hosts((), probing, *_behind(resting.values(), at))
     return Hosts(tried or tuple(hosts), probing)
 
 
@@ -97,10 +97,14 @@ def book_host_success(way: Way, host: str) -> None:
     reopen(Key(way.name, host=bounded(host)))
 
 
-def _behind(resting: Iterable[Route]) -> tuple[datetime | None, SMTPError]:
-    """Return until when mail rests behind these hosts, and what to say of it."""
+def _behind(resting: Iterable[Route], at: datetime) -> tuple[datetime | None, SMTPError]:
+    """Return until when mail rests behind these hosts, and what to say of it: where one of them is
+    due, somebody else is probing it.
+    """
     first = min(resting, key=lambda route: (route.paused_until is None, route.paused_until))
     until = first.paused_until
+    if until is not None and until <= at:
+        until = at + PROBE_LASTS
     when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "until it is resumed"
     return until, SMTPError(
         f"The host {first.host} rests {when}: {first.pause_reason or 'no reason given'}",

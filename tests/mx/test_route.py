@@ -295,6 +295,13 @@ def test_a_literal_that_is_none(dns, domain):
     assert (error.category, error.action, error.temporary) == ("address_invalid", "fail", False)
 
 
+@pytest.mark.parametrize("domain", ["", "."])
+def test_an_address_without_a_domain(dns, domain):
+    """Local mailboxes are nobody's, out there."""
+    error = refused(dns, domain)
+    assert (error.category, error.action, error.temporary) == ("address_invalid", "fail", False)
+
+
 def test_a_literal_of_this_machine(dns):
     """Mail would come back here."""
     error = refused(dns, "[192.0.2.1]", is_own=lambda address, port: address == "192.0.2.1")

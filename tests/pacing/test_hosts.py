@@ -32,5 +32,7 @@ def test_a_host_rests_whatever_its_name(name):
     assert len(Route.objects.get().host) <= 191
     assert pacing.hosts_to_try(WAY, hosts, at).options == hosts[1:]
     assert pacing.hosts_to_try(WAY, hosts, until) == pacing.Hosts(hosts, frozenset({name}))
+    elsewhere = pacing.hosts_to_try(WAY, hosts[:1], until)
+    assert (elsewhere.options, elsewhere.rests) == ((), until + timedelta(minutes=1))
     pacing.book_host_success(WAY, name)
     assert pacing.hosts_to_try(WAY, hosts, at) == pacing.Hosts(hosts)
