@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
     from tests.integration.zones import Zones
 
+HOST = "127.0.3.3"
+"""Not the address that connections of this machine come from: they would take its ports away between
+one's choice and its use."""
+
 _NSD = """
 server:
-    ip-address: 127.0.0.1@{port}
+    ip-address: {host}@{port}
     do-ip6: no
     server-count: 1
     username: ""
@@ -44,7 +48,7 @@ zone:
 
 _UNBOUND = """
 server:
-    interface: 127.0.0.1
+    interface: {host}
     port: {port}
     do-ip6: no
     do-daemonize: no
@@ -67,13 +71,13 @@ remote-control:
 # Nobody else is ever asked: who knows nothing of the rest of the world refuses to speak of it.
 forward-zone:
     name: "."
-    forward-addr: 127.0.0.1@{nsd}
+    forward-addr: {host}@{nsd}
 """
 
 _STUB = """
 stub-zone:
     name: "{name}"
-    stub-addr: 127.0.0.1@{port}
+    stub-addr: {host}@{port}
 """
 
 
@@ -87,7 +91,7 @@ class NameServer:
     def options(self, **changes: object) -> dict[str, object]:
         """Return the ``resolver`` option of a mailer that believes it."""
         return {
-            "nameservers": ["127.0.0.1"],
+            "nameservers": [HOST],
             "port": self.port,
             "trust_ad": True,
             # Long enough for a busy machine: what is answered is answered at once.
@@ -107,15 +111,15 @@ def name_server(folder: Path, zones: Zones) -> Iterator[NameServer]:
             raise NotThere(f"{program} is not installed (apt-get install nsd unbound).")
     texts, anchor = zones.build()
     nsd, port = free_port(), free_port()
-    config = _NSD.format(port=nsd, root=folder)
+    config = _NSD.format(host=HOST, port=nsd, root=folder)
     stubs = ""
     for name, text in texts.items():
         (folder / f"{name}.zone").write_text(text)
         config += _NSD_ZONE.format(name=name, root=folder)
-        stubs += _STUB.format(name=name, port=nsd)
+        stubs += _STUB.format(name=name, host=HOST, port=nsd)
     (folder / "nsd.conf").write_text(config)
     (folder / "unbound.conf").write_text(
-        _UNBOUND.format(port=port, nsd=nsd, root=folder, anchor=anchor) + stubs
+        _UNBOUND.format(host=HOST, port=port, nsd=nsd, root=folder, anchor=anchor) + stubs
     )
     with ExitStack() as stack:
         for program, at in (("nsd", nsd), ("unbound", port)):
@@ -136,6 +140,6 @@ def name_server(folder: Path, zones: Zones) -> Iterator[NameServer]:
 def _answers(port: int) -> bool:
     query = dns.message.make_query("ns.lab.test", "A")
     try:
-        return bool(dns.query.udp(query, "127.0.0.1", timeout=1, port=port).answer)
+        return bool(dns.query.udp(query, HOST, timeout=1, port=port).answer)
     except (OSError, dns.exception.DNSException):
         return False

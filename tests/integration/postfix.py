@@ -121,9 +121,12 @@ smtpd_client_auth_rate_limit = 0
 smtpd_timeout = 60s
 """
 
-_MASTER_CF = """
+_SUBMISSION_CF = """
 127.0.0.1:{submission} inet n - n - - smtpd -o syslog_name=submission -o smtpd_tls_security_level=encrypt
 127.0.0.1:{smtps} inet n - n - - smtpd -o syslog_name=smtps -o smtpd_tls_wrappermode=yes
+"""
+
+_MASTER_CF = """
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -282,7 +285,7 @@ def postfix_server(
     """Run Postfix and Dovecot until the block ends; raise NotThere where they cannot run.
 
     ``mechanisms`` are those that Dovecot offers, under its own names; "": there is none, and
-    nobody can log in. With ``faces`` it is the mail server of others, too.
+    nobody can submit mail. With ``faces`` it is the mail server of others, too.
     """
     for program in ("postfix", "dovecot") if mechanisms else ("postfix",):
         if shutil.which(program, path=SBIN) is None:
@@ -292,7 +295,7 @@ def postfix_server(
     root = Path(tempfile.mkdtemp(prefix="smtpx-postfix-"))
     try:
         server = _lay_out(root, sudo, mechanisms, faces)
-        with _serving(server, logins=bool(mechanisms)):
+        with _serving(server, faces, logins=bool(mechanisms)):
             yield server
     finally:
         subprocess.run([*sudo, "rm", "-rf", str(root)], check=True)
@@ -321,7 +324,8 @@ def _lay_out(
         "smtps": server.smtps,
     }
     (root / "etc" / "main.cf").write_text(_MAIN_CF.format(**values))
-    masters = [_MASTER_CF.format(**values), *map(_face_cf, faces)]
+    submission = _SUBMISSION_CF.format(**values) if mechanisms else ""
+    masters = [_MASTER_CF, submission, *map(_face_cf, faces)]
     (root / "etc" / "master.cf").write_text("".join(masters))
     (root / "dovecot" / "dovecot.conf").write_text(_DOVECOT_CONF.format(**values))
     (root / "dovecot" / "users").write_text(f"{USERNAME}:{{PLAIN}}{PASSWORD}\n")
@@ -341,16 +345,19 @@ def _face_cf(face: Face) -> str:
 
 
 @contextmanager
-def _serving(server: Postfix, *, logins: bool) -> Iterator[None]:
+def _serving(server: Postfix, faces: Collection[Face], *, logins: bool) -> Iterator[None]:
     """Start Postfix, which makes the folders of the spool, then Dovecot, whose socket lies there."""
     root = server.root
     env = {**os.environ, "PATH": SBIN}
+    doors = [(face.address, face.port) for face in faces]
+    if logins:
+        doors += [(server.host, server.submission), (server.host, server.smtps)]
     with ExitStack() as stack:
         stack.enter_context(
             running(
                 [*server.sudo, "postfix", "-c", str(root / "etc"), "start-fg"],
                 log=root / "log" / "postfix.out",
-                ready=lambda: listening(server.submission) and listening(server.smtps),
+                ready=lambda: all(listening(port, host) for host, port in doors),
                 env=env,
             )
         )

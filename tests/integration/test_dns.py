@@ -12,7 +12,7 @@ from django_smtpx.mx.dns import Resolver, ResolverOptions
 from django_smtpx.smtp.dane import TLSA
 from django_smtpx.smtp.errors import ResolveError
 from tests.integration.conftest import skipping
-from tests.integration.nameservers import NameServer, name_server
+from tests.integration.nameservers import HOST, NameServer, name_server
 from tests.integration.zones import Zones
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_what_was_forged(server: NameServer) -> None:
         resolver(server).mx("forged.lab.test")
     assert caught.value.temporary
     assert re.search(
-        rf"MX of forged\.lab\.test: the DNS server 127\.0\.0\.1:{server.port} answered SERVFAIL "
+        rf"MX of forged\.lab\.test: the DNS server {re.escape(HOST)}:{server.port} answered SERVFAIL "
         r"\(DNSSEC BOGUS: .*signature",
         str(caught.value),
     )

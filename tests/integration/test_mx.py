@@ -26,6 +26,7 @@ from django_smtpx.testing import deliver, real_queue
 from tests.integration.conftest import skipping
 from tests.integration.faces import KINDS
 from tests.integration.lab import DEAD, NETWORKS, Lab, laboratory
+from tests.integration.nameservers import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -322,7 +323,7 @@ def test_no_resolver(lab: Lab) -> None:
     send(lab, "to@open-plain.postfix.lab.test", resolver=resolver)
     attempt = the_attempt()
     assert (attempt.outcome, attempt.category) == ("deferred", "dns_error")
-    assert "the DNS server 127.0.0.1:1 cannot be reached: Connection refused" in attempt.reply
+    assert f"the DNS server {HOST}:1 cannot be reached: Connection refused" in attempt.reply
 
 
 # -- policies that are kept ----------------------------------------------------------------------

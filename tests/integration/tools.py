@@ -44,10 +44,10 @@ def as_root() -> list[str]:
     raise NotThere("Postfix's master(8) starts as root alone, and this user has no sudo -n.")
 
 
-def listening(port: int) -> bool:
-    """Tell whether something on the loopback address accepts connections at ``port``."""
+def listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether something on a loopback address accepts connections at ``port``."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
