@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fuzz import login, play, values
+from fuzz import login, play, reports, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "redaction": values.secrets,
     "protocol": play.protocol,
     "content": values.contents,
+    "bounces": reports.reports,
 }
 
 
