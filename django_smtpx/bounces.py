@@ -100,7 +100,7 @@ def read(data: bytes) -> Report:
     outer = _headers(header)
     kind, parameters = _type_of(outer)
     if kind != "multipart/report":
-        raise NotAReport(f"it is no report, but {kind}")
+        raise NotAReport(f"it is no report, but {_short(kind)}")
     about = parameters.get("report-type", "delivery-status").lower()
     if about not in ("delivery-status", "global-delivery-status"):
         raise NotAReport(f"it is a report of another kind ({_short(about)})")
