@@ -216,7 +216,7 @@ class Contact:
         """End what else waits for the domain and has come to its age: a probe is one message."""
         for lane in (Delivery.Lane.READY, Delivery.Lane.AGAIN):
             ended = True
-            while ended:
+            while ended and not self._stopping():
                 lease, rows = ledger.claim(
                     self._way.name,
                     _LOOKED_AT,
