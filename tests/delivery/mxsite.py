@@ -4,12 +4,15 @@ the DNS that names them.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
+import pytest
 import trustme
 from django.core.mail import EmailMessage
 from django.utils import timezone
@@ -87,6 +90,8 @@ class MXSite:
 
         With ``certificate`` it has TLS, and shows one for that name.
         """
+        if any(":" in address for address in addresses) and not _has_ipv6():
+            pytest.skip("There is no IPv6 loopback here.")
         if certificate is not None:
             options["ssl_context"] = self.context(certificate)
         started = [
@@ -137,3 +142,12 @@ def later(seconds: float = 0.0) -> None:
     for delivery in Delivery.objects.all():
         delivery.age_from -= timedelta(seconds=seconds)
         delivery.save(update_fields=["age_from"])
+
+
+@cache
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
