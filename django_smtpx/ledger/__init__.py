@@ -9,6 +9,7 @@ suppressed + unknown + still waiting, per recipient, of rows not purged.
 
 from django_smtpx.ledger.asking import Refusal, Selection, Steered, Step
 from django_smtpx.ledger.bounces import Booked, Fact, book_report
+from django_smtpx.ledger.census import Ages, Wait, Waiting, ages, census
 from django_smtpx.ledger.claiming import (
     abandon,
     claim,
@@ -57,6 +58,7 @@ from django_smtpx.ledger.upkeep import (
 )
 
 __all__ = [
+    "Ages",
     "Booked",
     "Booking",
     "Fact",
@@ -71,13 +73,17 @@ __all__ = [
     "Step",
     "Stored",
     "Suppressed",
+    "Wait",
+    "Waiting",
     "abandon",
+    "ages",
     "arrived",
     "begin_tls_report",
     "book_report",
     "book_suppressed",
     "book_tls_session",
     "cancel",
+    "census",
     "claim",
     "condemns",
     "content_of",

@@ -16,6 +16,7 @@ from django_smtpx import delivery, ledger, tasks
 from django_smtpx.addresses import a_labels
 from django_smtpx.config import mailer_errors, mailers
 from django_smtpx.ledger import Refusal, Selection, Steered, Step
+from django_smtpx.management.table import table
 from django_smtpx.models import Category, Delivery, Message, Route
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class SteeringCommand(BaseCommand):
 
     def run(self, step: Step, options: dict[str, Any]) -> None:
         """Do ``step``, or count what it would do, and print it."""
-        selection = _selection(options)
+        selection = selection_of(options)
+        if selection.is_everything:
+            raise CommandError(_(_NO_FILTER))
         at = ledger.now()
         if options["dry_run"]:
             steered = ledger.preview(step, selection, at)
@@ -98,9 +101,7 @@ class SteeringCommand(BaseCommand):
             counted[group.mailer, group.domain or "–", category] += count
         ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
         cells += [(*names, number_format(count)) for names, count in ordered[:MOST_ROWS]]
-        first, second, third, last = (max(map(len, column)) for column in zip(*cells, strict=True))
-        for mailer, domain, category, number in cells:
-            line = f"{mailer:<{first}}  {domain:<{second}}  {category:<{third}}  {number:>{last}}"
+        for line in table(cells, right=(3,)):
             self.stdout.write(line)
         if len(ordered) > MOST_ROWS:
             rest = number_format(len(ordered) - MOST_ROWS)
@@ -119,9 +120,9 @@ _NAMES = {
 }
 
 
-def _selection(options: dict[str, Any]) -> Selection:
-    """Return what the options ask for; whatever cannot match is an error that says why."""
-    ids = options["id"]
+def selection_of(options: dict[str, Any]) -> Selection:
+    """Return what the options ask for; whatever cannot match is a CommandError that says why."""
+    ids = options.get("id")
     if isinstance(ids, int):
         ids = [ids]
     if options["domain"]:
@@ -133,12 +134,10 @@ def _selection(options: dict[str, Any]) -> Selection:
         ids=None if ids is None else tuple(ids),
         mailer=options["mailer"],
         domain=options["domain"],
-        recipient=options["recipient"],
+        recipient=options.get("recipient"),
         category=options["category"],
         status=options["status"],
     )
-    if selection.is_everything:
-        raise CommandError(_(_NO_FILTER))
     _known(_("status"), selection.status, Delivery.Status.values)
     _known(_("category"), selection.category, Category.values)
     known_mailer(selection.mailer)
