@@ -16,6 +16,7 @@ from django_smtpx.delivery.sessions import is_one_of, limits_of, may_carry, open
 from django_smtpx.delivery.stopping import LOOK_EVERY, Stopped
 from django_smtpx.delivery.tallying import tally, tally_unresolved
 from django_smtpx.models import Category, Delivery
+from django_smtpx.mx.waiting import meanwhile
 from django_smtpx.retry import is_over
 from django_smtpx.smtp import SMTPError
 from django_smtpx.smtp.pool import default_pool
@@ -100,8 +101,12 @@ class Contact:
     def _open(self, lease: Lease, jobs: deque[Job]) -> Session | None:
         """Get a session for the first job; without one, it alone has failed."""
         job = jobs[0]
+        opening = self._opening(lease)
         try:
-            attempt = approach(self._way, job.require_tls, lambda: _tls_optional(job, self._way))
+            with meanwhile(lambda: opening.waiting(0.0)):
+                attempt = approach(
+                    self._way, job.require_tls, lambda: _tls_optional(job, self._way)
+                )
         except SMTPError as unresolved:
             tally_unresolved(self._way, unresolved, lambda: _tls_optional(job, self._way))
             self._book_unresolved(lease, jobs, unresolved)
@@ -114,6 +119,9 @@ class Contact:
             return self._try_hosts(lease, jobs, attempt)
         finally:
             self._holds.end_login()
+
+    def _opening(self, lease: Lease) -> _Opening:
+        return _Opening(lambda: self._holds.keep(lease), lease, self._stopping)
 
     def drop(self, *, keep: bool = True) -> bool:
         """Give the session back to the pool; return whether it stays open there."""
@@ -132,7 +140,7 @@ class Contact:
         opening = open_session(
             self._mailer,
             self._minder.worth_trying(hosts.options),
-            _Opening(lambda: self._holds.keep(lease), lease, self._stopping),
+            self._opening(lease),
             tls_optional=lambda: _tls_optional(jobs[0], self._way),
             instead=attempt.instead,
             unfit=attempt.unfit,
@@ -299,7 +307,9 @@ def _tls_optional(job: Job, way: Way) -> bool:
 
 
 class _Opening:
-    """The caller's say while a session is opened: what is held is kept, until the drain stops."""
+    """The caller's say while hosts are found and a session is opened: what is held is kept, until
+    the drain stops.
+    """
 
     def __init__(
         self, keep_alive: Callable[[], None], lease: Lease, stopping: Callable[[], bool]

@@ -7,14 +7,18 @@ obeyed: what comes back is what that server said.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
+import os
+import select
 import socket
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django_smtpx.mx import waiting
 from django_smtpx.smtp.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -28,6 +32,10 @@ MOST = 64 * 1024
 """Bytes of a response that are read (RFC 8461 section 3.3 suggests 64 KB)."""
 
 _LEAST_SHARE = 1.0
+_VERIFY_FLAGS = (
+    ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+)
+"""Set, not added, as for servers of mail: 3.13 has other defaults than the Pythons before it."""
 
 
 class HTTPSError(Exception):
@@ -98,12 +106,26 @@ def _connect(
     request: Request, addresses: Sequence[str], context: ssl.SSLContext, deadline: Deadline
 ) -> ssl.SSLSocket:
     """Return a connection whose handshake is done."""
-    sock = _reach(request.port, addresses, deadline)
+    plain = _reach(request.port, addresses, deadline)
     try:
-        # This bounds the handshake as a whole, not each of its steps. An end without a close_notify
-        # could be anybody's, and what came before it be cut short.
-        sock.settimeout(_left(deadline))
-        return context.wrap_socket(sock, server_hostname=request.host, suppress_ragged_eofs=False)
+        # An end without a close_notify could be anybody's, and what came before it be cut short.
+        sock = context.wrap_socket(
+            plain,
+            server_hostname=request.host,
+            suppress_ragged_eofs=False,
+            do_handshake_on_connect=False,
+        )
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        while True:
+            sock.settimeout(_step(deadline))
+            try:
+                sock.do_handshake()
+            except TimeoutError:
+                continue
+            return sock
     except BaseException:
         sock.close()
         raise
@@ -115,11 +137,35 @@ def _reach(port: int, addresses: Sequence[str], deadline: Deadline) -> socket.so
     for behind, address in zip(range(len(others), 0, -1), others, strict=True):
         share = max(_LEAST_SHARE, deadline.left / (behind + 1))
         try:
-            return socket.create_connection((address, port), min(share, _left(deadline)))
+            return _dial(address, port, Deadline(min(share, _left(deadline))))
         except OSError:
             if deadline.passed:
                 raise
-    return socket.create_connection((last, port), _left(deadline))
+    return _dial(last, port, deadline)
+
+
+def _dial(address: str, port: int, deadline: Deadline) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex((address, port))
+        if code == errno.EINPROGRESS:
+            _await_connection(sock, deadline)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _await_connection(sock: socket.socket, deadline: Deadline) -> None:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    while not poll.poll(_step(deadline) * 1000):
+        pass
 
 
 def _converse(request: Request, wire: _Wire, most: int) -> Response:
@@ -173,8 +219,21 @@ class _Reading(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what is there, or wait for it until the deadline."""
-        self._sock.settimeout(_left(self._deadline))
-        return self._sock.recv_into(buffer)
+        while True:
+            self._sock.settimeout(_step(self._deadline))
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+
+def _step(deadline: Deadline) -> float:
+    """Let the caller see to what it holds, and return for how long to wait before the next time.
+
+    Raises TimeoutError at the deadline.
+    """
+    waiting.look()
+    return min(waiting.EVERY, _left(deadline))
 
 
 def _left(deadline: Deadline) -> float:
@@ -190,8 +249,7 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The same on every Python: 3.13 begins to look more strictly at what authorities write.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags = _VERIFY_FLAGS
     # RFC 8461 section 3.3: a DNS-ID, and never the subject's common name.
     context.hostname_checks_common_name = False
     return context

@@ -17,6 +17,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
+from django_smtpx.mx import waiting
 from django_smtpx.mx.exchange import Silent, exchange
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Servers:
             del asking[0]
             if share <= 0:
                 break
+            waiting.look()
             try:
                 return self._try(question, address, share)
             except Silent as silent:

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from django_smtpx import pacing
+from django_smtpx.delivery import routing
 from django_smtpx.models import Attempt, Delivery, Route, Suppression
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import deliver
@@ -59,6 +60,20 @@ def test_each_domain_gets_its_mail_from_its_own_server(site):
     tls = {attempt.host: attempt.tls[:4] for attempt in rows}
     assert tls == {"mx.one.example": "", "mx.two.example": "TLSv"}
     assert set(statuses()) == {"sent"}
+
+
+@pytest.mark.parametrize("domain", ["bücher.example", "BÜCHER.Example", "xn--bcher-kva.example"])
+def test_a_domain_in_its_own_alphabet(site, domain):
+    """The DNS and the server know it as A-labels, however the address was written."""
+    server = site.server("mx.xn--bcher-kva.example", "127.0.0.101")
+    site.domain("xn--bcher-kva.example", "mx.xn--bcher-kva.example")
+    send(f"a@{domain}")
+    assert deliver() == 1
+    (message,) = server.messages
+    (recipient,) = message.recipients
+    assert recipient.lower() == "a@xn--bcher-kva.example"
+    assert statuses() == ["sent"]
+    assert Delivery.objects.get().domain == "xn--bcher-kva.example"
 
 
 def test_a_domain_that_takes_no_mail(site):
@@ -136,6 +151,22 @@ def test_a_dead_host_costs_one_attempt_whatever_mail_is_behind_it(site):
         ("deferred", "unreachable", "connect", "dead.example")
     ]
     assert set(statuses()) == {"sent"}
+
+
+def test_a_dead_host_is_not_tried_anew_by_each_worker(site):
+    """What one process has learned of it the next one knows, for mail to whatever domain."""
+    second = site.server("b.example", "127.0.0.102")
+    site.host("dead.example", "127.0.0.109")
+    for number in range(3):
+        site.domain(f"{number}.example", "dead.example", "b.example")
+        send(f"a@{number}.example")
+        deliver()
+        # As a process that has just begun.
+        default_pool.close()
+        pacing.forget_resting()
+        routing.forget()
+    assert len(second.messages) == 3
+    assert [row[0] for row in attempts() if row[3] == "dead.example"] == ["deferred"]
 
 
 def test_a_dead_host_rests_for_all_domains_behind_it(site):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from contextlib import ExitStack
 
 import pytest
 
+from django_smtpx.mx import https, waiting
 from django_smtpx.mx.answers import Answer
 from django_smtpx.mx.https import HTTPSError, Request, Response, ask
 from django_smtpx.mx.policy_host import PolicyHosts, Unavailable
@@ -305,3 +307,59 @@ def test_a_handshake_that_never_begins(certificate):
                 timeout=QUICK,
             )
         assert time.monotonic() - begun < LONG / 2
+
+
+@pytest.fixture
+def full():
+    """A server whose queue takes no more connections."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(server.getsockname())
+        yield server
+
+
+@pytest.mark.parametrize("where", ["connect", "handshake", "response"])
+def test_whoever_waits_may_end_it(serve, certificate, full, monkeypatch, where):
+    """While a connection, a handshake or a response is awaited, again and again."""
+    monkeypatch.setattr(waiting, "EVERY", 0.02)
+    looks = []
+
+    def look():
+        looks.append(where)
+        if len(looks) == 20:
+            raise Enough
+
+    def silent(_, __):
+        server.over.wait(LONG)
+
+    server = serve(silent)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        ports = {"connect": full.getsockname()[1], "handshake": mute.getsockname()[1]}
+        asked = Request(host=HOST, path="/", headers={}, port=ports.get(where, server.port))
+        begun = time.monotonic()
+        with waiting.meanwhile(look), pytest.raises(Enough):
+            ask(asked, ["127.0.0.1"], ca_file=certificate.ca_file)
+    assert time.monotonic() - begun < LONG
+    assert bool(server.asked) == (where == "response")
+
+
+class Enough(Exception):
+    """What a caller ends its waiting with."""
+
+
+def test_a_connection_that_nobody_takes(certificate, full):
+    """It costs the time that there is, and no more."""
+    asked = Request(host=HOST, path="/", headers={}, port=full.getsockname()[1])
+    with pytest.raises(HTTPSError, match="longer than"):
+        ask(asked, ["127.0.0.1"], ca_file=certificate.ca_file, timeout=QUICK)
+
+
+def test_each_python_looks_at_certificates_alike():
+    """What counts is set, and not what the Python of the day adds to it."""
+    flags = https._context(None).verify_flags
+    assert flags == ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
