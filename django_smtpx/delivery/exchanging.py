@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -250,8 +250,10 @@ def _over_other_family(
     refused = [result for result in outcome.results if is_policy(result)]
     if not (way.domain and refused):
         return Exchange()
-    known = {options.host: options for options in _approach(way, envelope).hosts}
-    host = known.get(refused[0].host)
+    hosts: tuple[Options, ...] = ()
+    with suppress(SMTPError):  # What was answered stands where no host is to be found any more.
+        hosts = _approach(way, envelope).hosts
+    host = next((one for one in hosts if one.host == refused[0].host), None)
     other = other_family(host, refused[0].ip) if host is not None else None
     if other is None:
         return Exchange()

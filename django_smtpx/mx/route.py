@@ -19,7 +19,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn
 
 from django_smtpx.mx import dane as dane_records
@@ -191,16 +191,16 @@ class Router:
 
     def _looked_up(self, exchangers: Sequence[MX], name: str) -> list[_Server]:
         servers: list[_Server] = []
-        for _, equals in groupby(self._in_order(exchangers), lambda record: record.preference):
-            looked_at = [self._look_up(record.host) for record in islice(equals, MOST_HOSTS)]
+        # Those without an address cost questions, too: a domain may list thousands of them.
+        chosen = self._in_order(exchangers)[:MOST_HOSTS]
+        for _, equals in groupby(chosen, lambda record: record.preference):
+            looked_at = [self._look_up(record.host) for record in equals]
             if any(server.ours for server in looked_at):
                 if not servers:
                     _refuse_loop(name)
                 break
             servers += [server for server in looked_at if server.addresses or server.error]
-            if len(servers) >= MOST_HOSTS:
-                break
-        return servers[:MOST_HOSTS]
+        return servers
 
     def _in_order(self, exchangers: Iterable[MX]) -> list[MX]:
         """Return each host once, where it is preferred most; equals in random order."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _DEAD = frozenset({Category.UNREACHABLE, Category.TIMEOUT, Category.DISCONNECTED})
+_WISHES = frozenset({Category.TLS_ERROR, Category.UNSUPPORTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ def book_host_failure(
     """Rest one of several hosts after it failed; the others go on.
 
     What is about the account is not about the host that said it. Nor, where mail goes straight to
-    domains, is a certificate: other domains may want less of the same host. A domain's only host
-    rests when it is dead, for the sake of the others behind it. ``probed`` says that it rested
-    before, and that this was its probe.
+    domains, is a certificate, or what it does not know: other domains, and other mail, may want
+    less of the same host. A domain's only host rests when it is dead, for the sake of the others
+    behind it. ``probed`` says that it rested before, and that this was its probe.
     """
     if not error.host or error.category in HOLDS:
         return None
-    if way.domain and error.category == Category.TLS_ERROR:
+    if way.domain and error.category in _WISHES:
         return None
     if len(hosts) < 2 and not (way.domain and error.code is None and error.category in _DEAD):
         return None

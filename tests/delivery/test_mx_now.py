@@ -6,6 +6,7 @@ import pytest
 from django.db import transaction
 
 from django_smtpx import pacing
+from django_smtpx.delivery import routing
 from django_smtpx.models import Attempt, Delivery, Route
 from django_smtpx.smtp import ResolveError, SMTPError, TLSError, UnsupportedFeature
 from django_smtpx.smtp.pool import default_pool
@@ -126,3 +127,21 @@ def test_the_other_family_refuses_too(site):
         send("a@one.example")
     assert statuses() == ["failed"]
     assert Attempt.objects.count() == 2
+
+
+def test_the_other_family_where_the_hosts_are_not_to_be_found_any_more(site, monkeypatch):
+    """What was answered is on record: nobody's mail is in doubt, or sent twice, for that."""
+    first, second = site.server(HOST, ADDRESS, "::1")
+
+    def nobody_can_say(*_, **__):
+        raise ResolveError("Nobody can say", phase="resolve", category="dns_error")
+
+    def refused(conversation, argument):
+        monkeypatch.setattr(routing.Routes, "route", nobody_can_say)
+        return "550 5.7.1 no reverse DNS"
+
+    first.on("RCPT", {"a@one.example": refused})
+    send("a@one.example", "b@one.example")
+    assert [message.recipients for message in first.messages] == [("b@one.example",)]
+    assert not second.sessions
+    assert statuses() == ["failed", "sent"]

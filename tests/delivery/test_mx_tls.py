@@ -132,7 +132,9 @@ def test_what_a_domain_is_told(site):
     """Each session counts once, with what was wrong by its policy."""
     site.server(HOST, ADDRESS, certificate="other.example")
     site.domain("two.example", HOST)
-    site.domain("three.example", HOST)
+    # A host of its own: a session that somebody else's mail has opened is not counted again.
+    site.server("mx.three.example", "127.0.0.103", certificate="other.example")
+    site.domain("three.example", "mx.three.example")
     site.policy("one.example", "enforce", HOST)
     site.policy("two.example", "testing", HOST)
     site.policy("four.example", "enforce", "mx.other.example")
@@ -264,13 +266,17 @@ def test_requiretls_that_the_server_does_not_know(site):
 
 
 def test_requiretls_and_another_host_that_knows_it(site):
-    """The first host that can have it gets it."""
-    site.server(HOST, ADDRESS, certificate=HOST)
+    """The first host that can have it gets it, and the other one does not rest for that."""
+    first = site.server(HOST, ADDRESS, certificate=HOST)
     second = site.server("b.example", "127.0.0.102", certificate="b.example", keywords=REQUIRETLS)
     site.domain("two.example", HOST, "b.example")
     send("a@two.example", require_tls=True)
     deliver()
     assert len(second.messages) == 1
+    assert not Route.objects.exclude(state="open").exists()
+    send("b@one.example")
+    deliver()
+    assert [message.recipients for message in first.messages] == [("b@one.example",)]
 
 
 def test_requiretls_where_the_exchangers_are_anybodys(tmp_path):

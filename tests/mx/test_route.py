@@ -268,6 +268,17 @@ def test_many_equals_are_bounded_too(dns):
     assert len(dns.asked) <= 1 + 2 * MOST_HOSTS
 
 
+@pytest.mark.parametrize("preference", [lambda n: n, lambda n: 5], ids=["each", "equal"])
+def test_a_thousand_exchangers_without_an_address(dns, preference):
+    """They cost ten questions, too, and the mail waits: a drain is not kept busy by one domain."""
+    names = [f"{n}.example" for n in range(1000)]
+    dns.says("MX", "example.com", *(MX(preference(n), name) for n, name in enumerate(names)))
+    with pytest.raises(ResolveError) as caught:
+        route(dns)
+    assert caught.value.temporary
+    assert len(dns.asked) == 1 + MOST_HOSTS
+
+
 # -- address literals ----------------------------------------------------------------------------
 
 
