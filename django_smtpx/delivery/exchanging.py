@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from django.db import connections, transaction
 
 from django_smtpx import ledger, pacing
+from django_smtpx.delivery import knocking
 from django_smtpx.delivery.approach import Approach, approach
 from django_smtpx.delivery.families import is_policy, other_family, prefer
 from django_smtpx.delivery.jobs import MAX_RECIPIENTS
@@ -269,24 +270,6 @@ def _approach(way: Way, envelope: Envelope) -> Approach:
     return approach(way, envelope.require_tls, lambda: tls_optional(envelope))
 
 
-def _hosts_to_try(way: Way, hosts: Sequence[Options]) -> pacing.Hosts:
-    """Return which hosts to try; inside the caller's transaction nothing may be written yet."""
-    if not way.domain or not way.name or in_transaction():
-        return pacing.Hosts(tuple(hosts))
-    return pacing.hosts_to_try(way, hosts, ledger.now())
-
-
-def _book_hosts(way: Way, hosts: Sequence[Options], tried: pacing.Hosts, opening: Opening) -> None:
-    """Book which hosts of a domain are dead, and which are not any more."""
-    if not way.domain or not way.name or in_transaction():
-        return
-    for error in opening.failures:
-        probed = error.host in tried.probing
-        pacing.book_host_failure(way, hosts, error, ledger.now(), probed=probed)
-    if opening.session is not None and opening.session.host in tried.probing:
-        pacing.book_host_success(way, opening.session.host)
-
-
 def _transact(
     way: Way, envelope: Envelope, watch: LeaseWatch | None, over: Options | None = None
 ) -> Exchange:
@@ -303,7 +286,8 @@ def _transact(
         tally_unresolved(way, error, lambda: tls_optional(envelope))
         return Exchange(failures=(error,))
     known = attempt.hosts if over is None else (over,)
-    hosts = _hosts_to_try(way, known)
+    may_write = not in_transaction()
+    hosts = knocking.hosts_to_try(way, known, may_write=may_write)
     if hosts.why is not None:
         return Exchange(failures=(hosts.why,), known=(hosts.why,))
     while True:
@@ -321,7 +305,7 @@ def _transact(
             )
             tally(attempt, opening, lambda: tls_optional(envelope))
             _book_refusal(way, opening)
-            _book_hosts(way, known, hosts, opening)
+            knocking.book(way, known, hosts, opening, may_write=may_write)
         failures += opening.failures
         session = opening.session
         if session is None:

@@ -36,7 +36,14 @@ from django_smtpx.pacing.holds import (
     take_sender_probe,
     while_probed,
 )
-from django_smtpx.pacing.hosts import Hosts, book_host_failure, book_host_success, hosts_to_try
+from django_smtpx.pacing.hosts import (
+    Hosts,
+    book_host_failure,
+    book_host_success,
+    hosts_to_try,
+    is_dead,
+    resting_hosts,
+)
 from django_smtpx.pacing.logins import await_login, end_login, keep_login, logs_in, take_login
 from django_smtpx.pacing.manual import end_pauses, pause, resume
 from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
@@ -96,6 +103,7 @@ __all__ = [
     "held_sender_error",
     "hold_sender",
     "hosts_to_try",
+    "is_dead",
     "keep_login",
     "key_of",
     "limits_on",
@@ -106,6 +114,7 @@ __all__ = [
     "renew_slot",
     "reopen_changed",
     "rest_slot",
+    "resting_hosts",
     "resume",
     "resume_senders",
     "resume_senders_of",

@@ -54,10 +54,7 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
     """
     if len(hosts) < 2 and not way.domain:
         return Hosts(tuple(hosts))
-    names = {bounded(options.host): options.host for options in hosts}
-    known = all_routes().filter(mailer=way.name, domain="", sender="", host__in=list(names))
-    closed = known.exclude(state=State.OPEN)
-    resting = {names[route.host]: route for route in closed if route.host in names}
+    resting = _resting(way, hosts)
     tried = tuple(
         options
         for options in hosts
@@ -67,6 +64,20 @@ def hosts_to_try(way: Way, hosts: Sequence[Options], at: datetime) -> Hosts:
     if way.domain and not tried:
         return Hosts((), probing, *_behind(resting.values(), at))
     return Hosts(tried or tuple(hosts), probing)
+
+
+def resting_hosts(way: Way, hosts: Sequence[Options], at: datetime) -> frozenset[str]:
+    """Return the names of those that rest still; nothing is written for that."""
+    return frozenset(
+        host
+        for host, route in _resting(way, hosts).items()
+        if route.paused_until is None or route.paused_until > at
+    )
+
+
+def is_dead(error: SMTPError) -> bool:
+    """Say whether a host has failed without a word, as one does that is away."""
+    return error.code is None and error.category in _DEAD
 
 
 def book_host_failure(
@@ -88,7 +99,7 @@ def book_host_failure(
         return None
     if way.domain and error.category in _WISHES:
         return None
-    if len(hosts) < 2 and not (way.domain and error.code is None and error.category in _DEAD):
+    if len(hosts) < 2 and not (way.domain and is_dead(error)):
         return None
     return rest(Key(way.name, host=bounded(error.host)), error, at, probed=probed)
 
@@ -96,6 +107,14 @@ def book_host_failure(
 def book_host_success(way: Way, host: str) -> None:
     """Open a host again that answered a probe."""
     reopen(Key(way.name, host=bounded(host)))
+
+
+def _resting(way: Way, hosts: Sequence[Options]) -> dict[str, Route]:
+    """Return the routes that are closed of hosts, by the host's name."""
+    names = {bounded(options.host): options.host for options in hosts}
+    known = all_routes().filter(mailer=way.name, domain="", sender="", host__in=list(names))
+    closed = known.exclude(state=State.OPEN)
+    return {names[route.host]: route for route in closed if route.host in names}
 
 
 def _behind(resting: Iterable[Route], at: datetime) -> tuple[datetime | None, SMTPError]:

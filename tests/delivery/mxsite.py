@@ -17,7 +17,7 @@ import trustme
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
-from django_smtpx.delivery import families, routing, troubles
+from django_smtpx.delivery import families, knocking, routing, troubles
 from django_smtpx.ledger import PolicyStore
 from django_smtpx.models import Delivery, Route
 from django_smtpx.mx.mta_sts import Policy, Stored
@@ -71,6 +71,7 @@ class MXSite:
         routing.forget()
         families.forget()
         troubles.forget()
+        knocking.forget()
 
     # -- what there is ---------------------------------------------------------------------------
 

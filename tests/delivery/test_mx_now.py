@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from django_smtpx import pacing
-from django_smtpx.delivery import routing
+from django_smtpx.config import get_mailer
+from django_smtpx.delivery import knocking, routing
+from django_smtpx.delivery.exchanging import exchange
 from django_smtpx.models import Attempt, Delivery, Route
-from django_smtpx.smtp import ResolveError, SMTPError, TLSError, UnsupportedFeature
+from django_smtpx.smtp import Envelope, ResolveError, SMTPError, TLSError, UnsupportedFeature
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import KEYWORDS
 from tests.delivery.mxsite import MXSite, send
@@ -92,6 +98,86 @@ def test_a_dead_host_rests_for_other_domains(site):
     with pytest.raises(SMTPError, match=r"The host dead.example rests until"):
         send("b@three.example")
     assert not Route.objects.filter(domain="three.example").exclude(state="open").exists()
+
+
+@pytest.fixture
+def knocks(monkeypatch):
+    """The addresses that connections are tried to, in order."""
+    tried = []
+    connect_ex = socket.socket.connect_ex
+
+    def noting(sock, address):
+        if sock.type == socket.SOCK_STREAM:
+            tried.append(address[0])
+        return connect_ex(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect_ex", noting)
+    return tried
+
+
+@pytest.fixture
+def dead_first(site):
+    """Two domains whose preferred server does not answer, and the other one does."""
+    site.host("dead.example", "127.0.0.109")
+    for domain in ("two.example", "three.example"):
+        site.domain(domain, "dead.example", "b.example")
+    return site.server("b.example", "127.0.0.102")
+
+
+def resting():
+    """Return the hosts that rest."""
+    return list(Route.objects.exclude(state="open").values_list("host", flat=True))
+
+
+def test_a_dead_first_host_within_transactions(site, dead_first, knocks):
+    """It is knocked at once in all, and rests as soon as the first transaction is through."""
+    with transaction.atomic():
+        send("a@two.example")
+        send("b@three.example")
+        assert resting() == []
+    assert resting() == ["dead.example"]
+    knocking.forget()  # as another process
+    with transaction.atomic():
+        send("c@two.example")
+    assert knocks.count("127.0.0.109") == 1
+    assert len(dead_first.messages) == 3
+    assert statuses() == ["sent"] * 3
+
+
+def test_a_dead_first_host_and_a_transaction_that_fails(site, dead_first, knocks):
+    """What was found out is not found out anew, though nothing could be written."""
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            send("a@two.example")
+            raise ZeroDivisionError
+    assert resting() == []
+    assert knocks.count("127.0.0.109") == 1
+    assert len(dead_first.messages) == 2
+
+
+def test_a_dead_first_host_of_a_mailer_without_a_name(site, dead_first, knocks):
+    """Nothing is on record of such a one, and it knocks once all the same."""
+    nameless = replace(get_mailer("default"), name="")
+    for _ in range(3):
+        envelope = Envelope("me@sender.example", ("a@two.example",), b"Subject: Hi\r\n\r\nHi\r\n")
+        came = exchange(nameless, envelope, at=timezone.now())
+        assert came.error is None
+        default_pool.close()
+    assert resting() == []
+    assert knocks.count("127.0.0.109") == 1
+    assert len(dead_first.messages) == 3
+
+
+def test_the_only_host_is_tried_whatever_is_remembered(site, knocks):
+    """Where there is no other one it may answer again."""
+    site.host("late.example", "127.0.0.109")
+    site.domain("four.example", "late.example")
+    with pytest.raises(SMTPError, match="No connection"), transaction.atomic():
+        send("a@four.example")
+    server = site.server("late.example", "127.0.0.109")
+    with transaction.atomic():
+        send("a@four.example")
+    assert len(server.messages) == 1
 
 
 def test_requiretls(site):
