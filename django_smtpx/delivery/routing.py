@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from django.core.signals import setting_changed
 from django.db import connections, transaction
 
 from django_smtpx.ledger import PolicyStore, database
+from django_smtpx.mx.cache import Cache
+from django_smtpx.mx.mta_sts import PAUSE
 from django_smtpx.mx.route import Route
 
 if TYPE_CHECKING:
@@ -119,13 +122,28 @@ def policy_of(way: Way) -> Found | None:
 
 
 class _Store(PolicyStore):
-    """Inside a caller's transaction nothing is written before the bytes have moved."""
+    """Inside a caller's transaction nothing is written before the bytes have moved.
+
+    What this process has found out it knows all the same, also where that transaction is rolled
+    back: a web server that is away costs its timeout once, and not once a mail.
+    """
+
+    def __init__(self) -> None:
+        self._unwritten: Cache[Stored] = Cache(time.monotonic)
+
+    def get(self, domain: str) -> Stored | None:
+        """Return what is known, by whoever has tried last."""
+        written, unwritten = super().get(domain), self._unwritten.get(domain)
+        if unwritten is None or (written is not None and written.tried_at >= unwritten.tried_at):
+            return written
+        return replace(unwritten, version=written.version if written is not None else 0)
 
     def put(self, stored: Stored) -> bool:
         """Write ``stored``, now or behind that transaction."""
         using = database()
         if not connections[using].in_atomic_block:
             return super().put(stored)
+        self._unwritten.put(stored.domain, stored, PAUSE)
         write = partial(super().put, stored)
         transaction.on_commit(write, using=using, robust=True)
         return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,7 +15,10 @@ from django_smtpx import pacing
 from django_smtpx.config import get_mailer
 from django_smtpx.delivery import knocking, routing
 from django_smtpx.delivery.exchanging import exchange
+from django_smtpx.ledger import PolicyStore
 from django_smtpx.models import Attempt, Delivery, Route
+from django_smtpx.mx.mta_sts import Policy, Stored
+from django_smtpx.mx.policy_host import Unavailable
 from django_smtpx.smtp import Envelope, ResolveError, SMTPError, TLSError, UnsupportedFeature
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import KEYWORDS
@@ -178,6 +183,33 @@ def test_the_only_host_is_tried_whatever_is_remembered(site, knocks):
     with transaction.atomic():
         send("a@four.example")
     assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_a_policy_host_that_is_away_within_transactions(site, monkeypatch, through):
+    """It is asked once, though what came of it could not be written yet, or never."""
+    asked = []
+
+    def fetch(domain):
+        asked.append(domain)
+        raise Unavailable("the web server is away")
+
+    monkeypatch.setattr("django_smtpx.mx.policy_host.PolicyHosts", lambda *_, **__: fetch)
+    server = site.server(HOST, ADDRESS, certificate="other.example")
+    site.dns.gives("_mta-sts.one.example", "TXT", '"v=STSv1; id=2;"')
+    kept = Policy("one.example", "enforce", ("mx.other.example",), 86400, "1")
+    PolicyStore().put(Stored(domain="one.example", policy=kept, fetched_at=time.time()))
+    for _ in range(2):
+        with suppress(ZeroDivisionError), transaction.atomic():
+            for _ in range(2):
+                with pytest.raises(SMTPError):
+                    send("a@one.example")
+            if not through:
+                raise ZeroDivisionError
+    assert asked == ["one.example"]
+    assert not server.messages
+    stored = PolicyStore().get("one.example")
+    assert (stored.tried_id, stored.policy) == ("2" if through else "", kept)
 
 
 def test_requiretls(site):
