@@ -6,6 +6,7 @@ for a minute: a route costs no question for each message, nor does it wait longe
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from django_smtpx.ledger import PolicyStore, database
 from django_smtpx.mx.cache import Cache
 from django_smtpx.mx.mta_sts import PAUSE
 from django_smtpx.mx.route import Route
+from django_smtpx.smtp import ResolveError, SMTPError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +33,22 @@ if TYPE_CHECKING:
 KEPT = 60.0
 """Seconds for which a route is taken again as it is."""
 
+_FLAWS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What nobody raises on purpose; a worker's stop is none of these, nor is a database's error."""
+
 _MOST_ROUTES = 1000
 _MOST_ROUTERS = 16
+
+logger = logging.getLogger("django_smtpx.delivery")
 
 
 class Routes:
@@ -56,13 +72,31 @@ class Routes:
         known = self._kept.get(key)
         if known is not None and known[0] > now:
             return known[1]
-        route = self._router.route(domain, heeding=heeding)
+        route = self._found(domain, heeding=heeding)
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = (now + KEPT, route)
             while len(self._kept) > _MOST_ROUTES:
                 del self._kept[next(iter(self._kept))]
         return route
+
+    def _found(self, domain: str, *, heeding: bool) -> Route:
+        """Look for the route; a flaw of ours that a domain's DNS or policy lays open keeps its own
+        mail waiting, as if nobody could say, and no other mail.
+        """
+        try:
+            return self._router.route(domain, heeding=heeding)
+        except SMTPError:
+            raise
+        except _FLAWS as error:
+            logger.exception("The route to %s cannot be made out.", domain)
+            raise ResolveError(
+                f"The route to {domain} cannot be made out: {type(error).__name__}: {error}",
+                phase="resolve",
+                category="dns_error",
+                action="retry",
+                temporary=True,
+            ) from error
 
     def policy_of(self, domain: str) -> Found | None:
         """Return what is known of the MTA-STS policy of ``domain``; None where nobody looks."""

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django_smtpx import pacing
 from django_smtpx.delivery import routing
 from django_smtpx.models import Attempt, Delivery, Route, Suppression
+from django_smtpx.mx.route import Router
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import deliver
 from tests.delivery.mxsite import MXSite, later, send
@@ -260,3 +261,28 @@ def test_the_command_delivers(site):
     call_command("smtpx_deliver", stdout=StringIO(), stderr=StringIO())
     assert len(one.messages) == 1
     assert statuses() == ["sent", "failed"]
+
+
+@pytest.mark.parametrize("flaw", [UnicodeError("label too long"), RecursionError("too deep")])
+def test_a_domain_that_our_own_code_stumbles_over(site, monkeypatch, caplog, flaw):
+    """Its mail waits by its schedule, with the reason on record, and its neighbours go."""
+    site.server("mx.one.example", "127.0.0.101")
+    names = ("a.example", "odd.example", "z.example")
+    for name in names:
+        site.domain(name, "mx.one.example")
+    route = Router.route
+
+    def stumbling(self, domain, **options):
+        if domain == "odd.example":
+            raise flaw
+        return route(self, domain, **options)
+
+    monkeypatch.setattr(Router, "route", stumbling)
+    for _ in range(2):
+        send(*(f"a@{name}" for name in names))
+    deliver()
+    assert statuses() == ["sent", "deferred", "sent", "sent", "queued", "sent"]
+    assert attempts("odd.example") == [("deferred", "dns_error", "resolve", "")]
+    assert str(flaw) in Delivery.objects.get(status="deferred").reply
+    assert Route.objects.get(domain="odd.example").state == "paused"
+    assert caplog.records[0].exc_info[1] is flaw

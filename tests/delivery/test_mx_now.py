@@ -19,6 +19,7 @@ from django_smtpx.ledger import PolicyStore
 from django_smtpx.models import Attempt, Delivery, Route
 from django_smtpx.mx.mta_sts import Policy, Stored
 from django_smtpx.mx.policy_host import Unavailable
+from django_smtpx.mx.route import Router
 from django_smtpx.smtp import Envelope, ResolveError, SMTPError, TLSError, UnsupportedFeature
 from django_smtpx.smtp.pool import default_pool
 from django_smtpx.testing import KEYWORDS
@@ -263,3 +264,19 @@ def test_the_other_family_where_the_hosts_are_not_to_be_found_any_more(site, mon
     assert [message.recipients for message in first.messages] == [("b@one.example",)]
     assert not second.sessions
     assert statuses() == ["failed", "sent"]
+
+
+def test_a_domain_that_our_own_code_stumbles_over(site, monkeypatch):
+    """What others have answered is on record, and nobody's mail is in doubt."""
+    server = site.server(HOST, ADDRESS)
+    route = Router.route
+
+    def stumbling(self, domain, **options):
+        if domain == "odd.example":
+            raise ValueError("odd")
+        return route(self, domain, **options)
+
+    monkeypatch.setattr(Router, "route", stumbling)
+    send("a@one.example", "b@odd.example")
+    assert [message.recipients for message in server.messages] == [("a@one.example",)]
+    assert statuses() == ["sent", "failed"]
