@@ -150,6 +150,14 @@ class Dialogue:
         """Return what happened next, or None when bytes are needed."""
         return self._events.popleft() if self._events else None
 
+    def redacted(self, text: str) -> str:
+        """Return ``text`` without the secrets of this dialogue."""
+        return self._redactor.text(text)
+
+    def redacted_reply(self, reply: Reply) -> Reply:
+        """Return ``reply`` without them."""
+        return self._redactor.reply(reply)
+
     # -- what is going on ------------------------------------------------------------------------
 
     @property

@@ -14,7 +14,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.smtp import mode, tls, verdict
+from django_smtpx.smtp import certificates, mode, tls, verdict
 from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
@@ -133,6 +133,13 @@ class Transport:
         self.tls = tls.describe(sock)
         self.verified_by = verified_by
 
+    @property
+    def certificate(self) -> str:
+        """Whose certificate the server has shown, who issued it, and its dates; "" without TLS."""
+        sock = self._socket
+        shown = certificates.shown_chain(sock) if isinstance(sock, ssl.SSLSocket) else []
+        return certificates.described(shown) if shown else ""
+
     def channel_bindings(self) -> dict[str, bytes]:
         """Return the channel bindings of this connection by name, the best first (RFC 5929)."""
         sock = self._socket
@@ -238,6 +245,11 @@ class Transport:
     def _pending(self) -> bool:
         sock = self._socket
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+
+def addresses_of(options: Options) -> tuple[str, ...]:
+    """Return the addresses that would be connected to, in that order; raises ResolveError."""
+    return tuple(dict.fromkeys(str(address[0]) for _, address in _resolve(options)))
 
 
 def _resolve(options: Options) -> list[tuple[int, _Address]]:
