@@ -50,7 +50,8 @@ def capabilities(lines: tuple[str, ...]) -> Capabilities:
 def read(transcript: str) -> Heard:
     """Return what a transcript, as errors and results have it, tells of an opening."""
     heard, command, said_at = Heard(), "", 0.0
-    for line in transcript.splitlines():
+    # A server may say whatever else is a line's end to Python.
+    for line in transcript.split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
             continue

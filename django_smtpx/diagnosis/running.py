@@ -174,7 +174,7 @@ class _Run:
 
     def _evidence(self, name: str) -> dict[str, Any]:
         heard, options = self._heard, self._options
-        evidence = {
+        evidence: dict[str, dict[str, Any]] = {
             "dns": {"host": options.host, "addresses": list(options.addresses)},
             "tcp": {"address": heard.ip, "port": options.port} if heard.ip else {},
             "tls": {"security": str(options.security), "tls": heard.tls or "none"},

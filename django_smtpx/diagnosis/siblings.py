@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from django_smtpx.diagnosis.bounds import Bounded
 from django_smtpx.smtp.connection import Connection
-from django_smtpx.smtp.errors import SMTPError, TLSModeMismatch
-from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.errors import ConnectError, SMTPError
+from django_smtpx.smtp.options import SMTP_PORT, Security
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
 
 PORTS = (25, 465, 587, 2525)
 """Where mail is usually taken."""
-TIMEOUT = 1.5
-"""Seconds that each command, and the opening as a whole, may take with one of them."""
+TIMEOUT = 1.25
+"""Seconds that the opening may take with one of them, in either mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Sibling:
 def look(options: Options) -> tuple[Sibling, ...]:
     """Return which of the other ports answer, and how.
 
-    Nobody logs in, and each server is let speak first; to port 25 nothing but EHLO is said.
+    Nobody logs in, and each server is let speak first: TLS from the first byte is tried where
+    none is heard, and never on port 25.
     """
     ports = [port for port in PORTS if port != options.port]
     with ThreadPoolExecutor(len(ports) or 1) as pool:
@@ -53,16 +54,31 @@ def _look(options: Options, port: int) -> Sibling | None:
         port=port,
         security=Security.NONE,
         credential=None,
+        verify=False,
         tlsa=(),
+        ca_file=None,
+        ssl_certfile=None,
+        ssl_keyfile=None,
         timeout=min(options.timeout, TIMEOUT),
-        transcript="never",
+        # What is found out about one mode of TLS is not to be remembered for the other.
+        probe=False,
     )
     try:
         connection = Connection.open(plain, Bounded(TIMEOUT))
-    except TLSModeMismatch:
-        return Sibling(port, Security.IMPLICIT)
-    except SMTPError:
+    except ConnectError:
         return None
+    except SMTPError:
+        return None if port == SMTP_PORT else _implicit(plain)
     starttls = connection.protocol.capabilities.starttls
     connection.quit()
     return Sibling(port, Security.STARTTLS if starttls else Security.NONE)
+
+
+def _implicit(plain: Options) -> Sibling | None:
+    """Look whether a port that does not greet in clear speaks TLS from the first byte."""
+    try:
+        connection = Connection.open(replace(plain, security=Security.IMPLICIT), Bounded(TIMEOUT))
+    except SMTPError:
+        return None
+    connection.quit()
+    return Sibling(plain.port, Security.IMPLICIT)

@@ -87,8 +87,9 @@ class _Talk:
             reply = self._reader.next_reply()
             if reply is not None:
                 return self._connection.protocol.redacted_reply(reply)
-            if not transport.readable(deadline.left) and deadline.passed:
+            if deadline.passed:
                 raise ServerTimeout("The server did not answer in time")
+            transport.readable(deadline.left)
             data = transport.receive()
             if data == b"":
                 raise ServerDisconnected("The server closed the connection")

@@ -414,3 +414,36 @@ def test_straight_to_nobody_in_particular():
         (diagnosis,) = diagnose("default")
     assert diagnosis.ok
     assert "--to" in step(diagnosis, "configuration").cause
+
+
+# -- the other ports -----------------------------------------------------------------------------
+
+
+def test_what_other_ports_say_is_not_remembered_for_deliveries(ports, certificate):
+    """Each is told by its own words, nobody logs in, and one that hangs up is left out."""
+    context = certificate.ssl_context
+    with (
+        ScriptedServer() as plain,
+        ScriptedServer(ssl_context=context, tls="implicit") as implicit,
+        ScriptedServer(script={"CONNECT": Close()}) as useless,
+    ):
+        ports(plain.port, implicit.port, useless.port, closed_port())
+        found = failure(look(port=closed_port(), **LOGIN, security="starttls"))
+    assert found.evidence["other_ports"] == [
+        f"port {plain.port} answers without TLS (security='none')",
+        f"port {implicit.port} speaks TLS from the first byte (security='implicit')",
+    ]
+    assert probe.findings.known("127.0.0.1", implicit.port) is None
+    verbs = {verb for server in (plain, implicit) for one in server.sessions for verb in one.verbs}
+    assert verbs == {"EHLO", "QUIT"}
+
+
+def test_a_silent_port_25_is_not_spoken_to(ports, monkeypatch):
+    """Whoever speaks before the greeting there is held to be a spammer."""
+    with ScriptedServer(script={"CONNECT": Silence()}) as server:
+        monkeypatch.setattr(siblings, "SMTP_PORT", server.port)
+        ports(server.port)
+        found = failure(look(port=closed_port(), security="none"))
+        assert len(server.sessions) == 1
+        assert server.sessions[0].commands == ()
+    assert "other_ports" not in found.evidence
