@@ -148,6 +148,8 @@ def _tls(case: Case) -> Told:
             "sent, set security='none'.",
         )
     if not case.heard.ip:
+        if error.tls_failure:
+            return str(error), "Tell who runs the domain: its servers do not fit its policy."
         return str(error), "Correct the file that the option names."
     return (
         str(error),

@@ -119,9 +119,8 @@ def _straight(mailer: Mailer, mail: Composed | None, *, send: bool) -> Diagnosis
         route = route_of(Way(mailer, domain))
     except SMTPError as error:
         configuration = _configuration(mailer, mx.template)
-        step = "dns" if error.phase == "resolve" else "tls"
-        cause, mend = explain(Case(error, replace(mx.template, host=domain), Heard()))
-        failed = Step(step, False, {"domain": domain}, cause, mend)
+        case = Case(error, replace(mx.template, host=domain), Heard())
+        failed = Step(case.step, False, {"domain": domain}, *explain(case))
         return _ended(mailer.name, configuration, failed)
     # Nobody speaks first to a server that is not the mailer's own.
     first = replace(route.hosts[0], probe=False)

@@ -170,7 +170,18 @@ class _Run:
             "ehlo": bool(heard.in_clear or heard.in_tls),
             "auth": before and bool(heard.mechanism),
         }.get(name, False)
-        return Step(name, True if done else None, self._evidence(name) if done else {})
+        if not done:
+            return Step(name, None)
+        return Step(name, True, self._evidence(name), self._skipped() if name == "tcp" else "")
+
+    def _skipped(self) -> str:
+        """Return which addresses did not answer before one did, as a note."""
+        addresses, ip = self._options.addresses, self._heard.ip
+        before = addresses[: addresses.index(ip)] if ip in addresses else ()
+        if not before:
+            return ""
+        family = " (there may be no IPv6 here)" if any(":" in one for one in before) else ""
+        return f"No connection to {', '.join(before)}, which is tried first each time{family}."
 
     def _evidence(self, name: str) -> dict[str, Any]:
         heard, options = self._heard, self._options

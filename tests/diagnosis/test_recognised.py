@@ -134,6 +134,17 @@ def test_a_resolver_that_does_not_answer(monkeypatch):
     assert "did not answer" in found.cause
 
 
+def test_an_address_that_does_not_answer_is_noted(monkeypatch):
+    """The next one does: mail goes, and each connection loses time."""
+    monkeypatch.setattr(running, "addresses_of", lambda options: ("::1", "127.0.0.1"))
+    with ScriptedServer() as server:
+        diagnosis = look(host="localhost", port=server.port, security="none")
+    assert diagnosis.ok
+    assert step(diagnosis, "tcp").evidence["address"] == "127.0.0.1"
+    assert "No connection to ::1" in step(diagnosis, "tcp").cause
+    assert "IPv6" in step(diagnosis, "tcp").cause
+
+
 # -- the mode of TLS -----------------------------------------------------------------------------
 
 
@@ -192,6 +203,18 @@ def test_tls_that_holds_says_whose_certificate_it_is(certificate, tls):
     said = step(diagnosis, "ehlo").evidence
     assert ("before_tls" in said) == (tls == "starttls")
     assert "STARTTLS" not in said["answer"]
+
+
+def test_a_file_that_is_no_certificate(tmp_path):
+    """It is told before anybody is connected to, with the option."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("nothing")
+    with ScriptedServer() as server:
+        found = failure(look(port=server.port, security="starttls", ca_file=str(ca_file)))
+        assert server.sessions == ()
+    assert found.name == "tls"
+    assert "ca_file" in found.cause
+    assert "Correct the file" in found.mend
 
 
 # -- the certificate -----------------------------------------------------------------------------
@@ -395,6 +418,20 @@ def test_straight_to_a_domain_shows_the_route(tmp_path):
     ]
     assert "MTA-STS" in route["servers"][0]
     assert step(diagnosis, "recipient").ok is True
+
+
+@pytest.mark.django_db
+def test_straight_to_a_domain_whose_policy_names_none_of_its_servers(tmp_path):
+    """No mail goes there before those who run it mend it."""
+    with MXSite(tmp_path) as site:
+        site.host("mx.one.example", "127.0.0.101")
+        site.domain("one.example", "mx.one.example")
+        site.policy("one.example", "enforce", "mx.other.example")
+        (diagnosis,) = diagnose("default", "you@one.example")
+    found = failure(diagnosis)
+    assert found.name == "tls"
+    assert "MTA-STS" in found.cause
+    assert "do not fit its policy" in found.mend
 
 
 @pytest.mark.django_db
