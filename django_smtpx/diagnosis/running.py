@@ -187,7 +187,7 @@ class _Run:
         heard, options = self._heard, self._options
         evidence: dict[str, dict[str, Any]] = {
             "dns": {"host": options.host, "addresses": list(options.addresses)},
-            "tcp": {"address": heard.ip, "port": options.port} if heard.ip else {},
+            "tcp": {"address": heard.ip or "none", "port": options.port},
             "tls": {"security": str(options.security), "tls": heard.tls or "none"},
             "certificate": self._shown(),
             "ehlo": self._said(),

@@ -86,6 +86,7 @@ def test_a_connection_that_is_refused(ports, certificate):
         found = failure(look(port=closed_port(), security="none"))
     assert found.name == "tcp"
     assert "the connection was refused" in found.cause
+    assert found.evidence["address"] == "none"
     assert f"port {other.port} offers STARTTLS (security='starttls')" in found.mend
     assert "MAIL" not in [verb for session in other.sessions for verb in session.verbs]
 
