@@ -36,11 +36,15 @@ AT_STAKE = 20
 
 
 class Pair:
-    """Two workers, of two processes each; what is killed is replaced."""
+    """Two workers, of two processes each; what is killed is replaced.
 
-    def __init__(self, site: Site, rand: random.Random) -> None:
+    ``whole``: never a single process of a pool.
+    """
+
+    def __init__(self, site: Site, rand: random.Random, *, whole: bool) -> None:
         self._site = site
         self._rand = rand
+        self._whole = whole
         self._running: list[tuple[AbstractContextManager[Worker], Worker]] = []
 
     def __enter__(self) -> Self:
@@ -63,7 +67,7 @@ class Pair:
         Return how many processes that had mail in their hands may have died.
         """
         context, worker = self._running[0]
-        children = worker.children()
+        children = [] if self._whole else worker.children()
         if children and self._rand.random() < 0.5:
             self._running.reverse()
             with suppress(ProcessLookupError):
@@ -107,7 +111,9 @@ def test_nothing_is_lost_when_workers_are_killed(
     assert site.call("send_many", count=MESSAGES) == {"messages": MESSAGES}
     rand = random.Random(random.random())  # pytest-randomly prints the seed behind it
     died = 0
-    with Pair(site, rand) as pair:
+    # Where a folder is the broker, the processes of Celery's pool share one queue with one lock: what
+    # dies with the lock in its hand leaves the others waiting for it, until the worker is restarted.
+    with Pair(site, rand, whole=broker == "filesystem") as pair:
         for _ in range(KILLS):
             time.sleep(rand.uniform(0.0, 1.5))
             died += pair.kill()
