@@ -250,6 +250,8 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
         context.load_verify_locations(ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags = _VERIFY_FLAGS
+    # Some Pythons let OpenSSL take a connection that is cut for one that was closed.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     # RFC 8461 section 3.3: a DNS-ID, and never the subject's common name.
     context.hostname_checks_common_name = False
     return context
