@@ -570,7 +570,20 @@ def test_the_store_says_when_a_policy_ends():
     assert Stored(domain=DOMAIN, next_try=7000).expires_at == 7000
 
 
-def test_over_a_real_web_server(world, tmp_path):
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (response(b"<html>", status="503 Maintenance"), "sts-policy-fetch-error"),
+        (
+            response(b"version: STSv1\nmode: maybe\nmx: a.example\nmax_age: 1\n"),
+            "sts-policy-invalid",
+        ),
+        (response(b"version: STSv1\n" + b"a: b\n" * 20_000), "sts-policy-invalid"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: /else\r\n\r\n", "sts-policy-fetch-error"),
+    ],
+    ids=["away", "malformed", "oversized", "redirected"],
+)
+def test_over_a_real_web_server(world, tmp_path, answer, failure):
     """From the record to the policy that holds, and again while the server shows another page."""
     made = make_certificate(tmp_path, f"mta-sts.{DOMAIN}")
 
@@ -583,8 +596,8 @@ def test_over_a_real_web_server(world, tmp_path):
         hosts = PolicyHosts(Names(), port=server.port, ca_file=made.ca_file)
         world.policies = Policies(world, world.store, fetch=hosts, now=lambda: world.now)
         assert world.mode() == "enforce"
-        server.answer = response(b"<html>", status="503 Maintenance")
+        server.answer = answer
         world.texts = ["v=STSv1; id=2"]
         found = world.found()
         assert found.policy.id == "1"
-        assert found.failure.tls_failure == "sts-policy-fetch-error"
+        assert found.failure.tls_failure == failure
