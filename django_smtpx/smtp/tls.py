@@ -33,6 +33,8 @@ _NOT_TLS = frozenset(
         "UNKNOWN_PROTOCOL",
     }
 )
+# The second is what Python 3.11.2, as Debian has it, makes of the first within a handshake.
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _TOO_OLD = frozenset({"PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION"})
 _NOTHING_SHARED = frozenset({"HANDSHAKE_FAILURE", "INSUFFICIENT_SECURITY", "NO_SHARED_CIPHER"})
 _TOO_WEAK = frozenset({"DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"})
@@ -276,7 +278,7 @@ def is_answer(error: OSError) -> bool:
     """Whether a handshake that failed with ``error`` was answered in TLS."""
     return (
         isinstance(error, ssl.SSLError)
-        and not isinstance(error, ssl.SSLEOFError)
+        and not isinstance(error, _ENDED)
         and _reason(error) not in _NOT_TLS
     )
 
@@ -318,7 +320,7 @@ def _reason(error: OSError) -> str:
 
 
 def _meaning(error: OSError, options: Options) -> str:
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, _ENDED):
         return "the server closed the connection"
     if not isinstance(error, ssl.SSLError):
         return f"the server closed the connection ({error.strerror or error})"

@@ -5,6 +5,8 @@ In each test a server that is not to have the mail would take it, were it given 
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from django_smtpx import pacing
@@ -333,7 +335,7 @@ def test_opportunistic_tls_that_fails(site):
     """Where nobody asks for TLS the mail goes in clear, but not at the first failure."""
     context = site.context(HOST)
     context.set_ciphers("AES128-SHA")
-    context.maximum_version = context.minimum_version = context.maximum_version.TLSv1_2
+    context.maximum_version = context.minimum_version = ssl.TLSVersion.TLSv1_2
     server = site.server(HOST, ADDRESS, ssl_context=context)
     send("a@one.example")
     deliver()
