@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.backlogs.process import LISTS
+from benchmarks.backlogs.process import LISTS, OVERVIEW
 from benchmarks.processes import HOST, ROOT, STOP_TIMEOUT, smtp_sink
 from benchmarks.queues.sites import Process
 from benchmarks.queues.stores import postgres
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 SMALL = 1_000
 KINDS = ("due tomorrow", "ready for another mailer", "settled")
 DUE_AT_ONCE = 100_000
-LOOKS = 3
-"""Looks at each list in a run, of which the median counts."""
 
 _NO_STATISTICS = "ALTER TABLE {} SET (autovacuum_enabled = off)"
 _TABLES = ("django_smtpx_message", "django_smtpx_delivery", "django_smtpx_attempt")
@@ -43,6 +41,9 @@ def measure(options: argparse.Namespace) -> Report:
         if options.sizes:
             _measure_sizes(report, options, port)
             return report
+        if options.overviews:
+            _measure_overviews(report, options, port)
+            return report
         if options.writes:
             _measure_writes(report, options, port)
             return report
@@ -50,16 +51,14 @@ def measure(options: argparse.Namespace) -> Report:
             for kind in options.only or KINDS:
                 with _outbox(port, options, kind) as (_, large):
                     _compare(report, options, kind, small, large)
-        for _ in range(options.runs):
+        for _ in range(0 if options.lists else options.runs):
             _promote(report, options, port)
     return report
 
 
 @contextlib.contextmanager
-def _outbox(
-    port: int, options: argparse.Namespace, kind: str = ""
-) -> Iterator[tuple[Database, Process]]:
-    """Make an outbox with a thousand rows of all kinds, and with many of one ``kind``."""
+def _site(port: int) -> Iterator[tuple[Database, Process]]:
+    """Make an outbox without rows."""
     with postgres() as database:
         site = {"database": database.settings, "host": HOST, "port": port}
         process = subprocess.Popen(
@@ -80,15 +79,6 @@ def _outbox(
             for table in _TABLES:
                 # What it would do in between, and when, is nobody's to say.
                 outbox.do("run", sql=_NO_STATISTICS.format(table))
-            outbox.do("fill", kind="mixed", count=SMALL)
-            if options.statistics == "stale":
-                database.settle()
-            if kind:
-                outbox.do("fill", kind=kind, count=options.rows)
-            if options.statistics == "fresh":
-                database.settle()
-            else:
-                outbox.do("run", sql="CHECKPOINT")
             yield database, outbox
             process.communicate(timeout=STOP_TIMEOUT)
         finally:
@@ -96,30 +86,87 @@ def _outbox(
             process.communicate()
 
 
+@contextlib.contextmanager
+def _outbox(
+    port: int, options: argparse.Namespace, kind: str = ""
+) -> Iterator[tuple[Database, Process]]:
+    """Make an outbox with a thousand rows of all kinds, and with many of one ``kind``."""
+    with _site(port) as (database, outbox):
+        outbox.do("fill", kind="mixed", count=SMALL)
+        outbox.do("fill", kind="routes", count=options.routes if kind else SMALL)
+        if options.statistics == "stale":
+            database.settle()
+        if kind:
+            outbox.do("fill", kind=kind, count=options.rows)
+        if options.statistics == "fresh":
+            database.settle()
+        else:
+            outbox.do("run", sql="CHECKPOINT")
+        yield database, outbox
+
+
 def _compare(
     report: Report, options: argparse.Namespace, kind: str, small: Process, large: Process
 ) -> None:
     rows = {f"{SMALL:,} rows, beside {kind}": small, f"{options.rows:,} {kind}": large}
-    for outbox in rows.values():
+    for outbox in () if options.lists else rows.values():
         outbox.do("drain", count=options.messages)
     for run in range(options.runs):
         pairs = list(rows.items())
         for row, outbox in reversed(pairs) if run % 2 else pairs:
-            report.add_all(row, outbox.do("drain", count=options.messages))
-            report.add_all(row, outbox.do("sweep"))
-            for name in LISTS:
-                looks = [outbox.do("look", which=name)["ms"] for _ in range(LOOKS)]
-                report.add(row, f"list {name}, ms", statistics.median(looks))
+            if not options.lists:
+                report.add_all(row, outbox.do("drain", count=options.messages))
+                report.add_all(row, outbox.do("sweep"))
+        for name in LISTS:
+            _look(report, options, rows, name, f"list {name}, ms")
+        _look(report, options, rows, OVERVIEW, "overview, ms")
         few, many = rows
 
         def ratio(column: str, few: str = few, many: str = many) -> float:
             return report.latest(many, column) / report.latest(few, column)
 
+        for name in LISTS:
+            report.goal(f"list {name}, {kind}", ratio(f"list {name}, ms"), "<=", 2)
+        report.goal(f"overview, {kind}", ratio("overview, ms"), "<=", 2)
+        if options.lists:
+            continue
         report.goal(f"time a message, {kind}", ratio("ms_per_message"), "<=", 1.2)
         report.goal(f"CPU time a message, {kind}", ratio("cpu_ms_per_message"), "<=", 1.2)
         report.goal(f"sweep, {kind}", ratio("sweep_ms"), "<=", 1.5)
-        for name in LISTS:
-            report.goal(f"list {name}, {kind}", ratio(f"list {name}, ms"), "<=", 2)
+
+
+def _look(
+    report: Report,
+    options: argparse.Namespace,
+    rows: dict[str, Process],
+    which: str,
+    column: str,
+) -> None:
+    """Look at a page of each outbox in turns: what else the machine does falls on all of them."""
+    taken: dict[str, list[float]] = {row: [] for row in rows}
+    for _ in range(1 + options.looks):
+        for row, outbox in rows.items():
+            taken[row].append(outbox.do("look", which=which)["ms"])
+    for row, (_, *counted) in taken.items():
+        report.add(row, column, statistics.median(counted))
+
+
+def _measure_overviews(report: Report, options: argparse.Namespace, port: int) -> None:
+    """Look at the overview of the log of a month, whose attempts are counted."""
+    with contextlib.ExitStack() as stack:
+        outboxes = {}
+        for count in (SMALL, options.rows):
+            database, outbox = stack.enter_context(_site(port))
+            row = f"{count:,} rows of a month"
+            outboxes[row] = outbox
+            outbox.do("fill", kind="month", count=count)
+            report.add_all(row, outbox.do("tally"))
+            database.settle()
+        few, many = outboxes
+        for _ in range(options.runs):
+            _look(report, options, outboxes, OVERVIEW, "overview, ms")
+            ratio = report.latest(many, "overview, ms") / report.latest(few, "overview, ms")
+            report.goal("overview of a month", ratio, "<=", 2)
 
 
 def _promote(report: Report, options: argparse.Namespace, port: int) -> None:
@@ -158,6 +205,19 @@ if __name__ == "__main__":
     parser = arguments(__doc__, messages=200)
     parser.add_argument("--rows", type=positive, default=1_000_000, help="default: %(default)s")
     parser.add_argument(
+        "--routes",
+        type=positive,
+        default=100_000,
+        help="destinations that the large outbox knows; default: %(default)s",
+    )
+    parser.add_argument(
+        "--looks",
+        type=positive,
+        default=9,
+        help="looks at a page in a run, of which the median counts, after one that does not; "
+        "default: %(default)s",
+    )
+    parser.add_argument(
         "--statistics",
         choices=("fresh", "stale", "none"),
         default="fresh",
@@ -166,7 +226,13 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only", action="append", choices=KINDS, help="rows of this kind; may be said again"
     )
+    parser.add_argument(
+        "--lists", action="store_true", help="only look at the admin's pages, and send nothing"
+    )
     parser.add_argument("--sizes", action="store_true", help="only say what a row takes")
+    parser.add_argument(
+        "--overviews", action="store_true", help="only look at the overview of a month's log"
+    )
     parser.add_argument(
         "--writes", action="store_true", help="only say what is written as a message is sent"
     )

@@ -46,18 +46,20 @@ ENTRIES = {
     DJANGO_MAILER: Entry(DJANGO_MAILER, {"": commands()}),
     CELERY_EMAIL: Entry(CELERY_EMAIL, {"": celery("solo"), ", prefork": celery("prefork")}),
 }
+FLOOR = Entry("floor", {"": commands()})
 
 
 def measure(options: argparse.Namespace) -> Report:
     """Let each queue take the same mail and send it, in turns."""
     report = Report("outbox", options)
-    chosen = options.only or list(ENTRIES)
-    pythons = {ENTRIES[name].kind: python_of(ENTRIES[name].kind) for name in chosen}
+    entries = ENTRIES | ({FLOOR.kind: FLOOR} if options.floor else {})
+    chosen = options.only or list(entries)
+    pythons = {entries[name].kind: python_of(entries[name].kind) for name in chosen}
     with sink() as running:
         load = Load(running.port, options.messages, options.batch, profile=options.profile)
         for run in range(options.runs):
             for name in in_turns(chosen, run):
-                entry = _as_told(ENTRIES[name], options)
+                entry = _as_told(entries[name], options)
                 contest(report, entry, pythons[entry.kind], running, load)
             if not options.only:
                 _compare(report)
@@ -111,6 +113,11 @@ if __name__ == "__main__":
         type=positive,
         default=1_000,
         help="emails that post_office takes at once; default: %(default)s",
+    )
+    parser.add_argument(
+        "--floor",
+        action="store_true",
+        help="measure what the statements and the bytes of ours cost alone, too",
     )
     parser.add_argument("--profile", action="store_true", help="print where the CPU time goes")
     main(measure, parser)

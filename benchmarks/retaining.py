@@ -23,6 +23,8 @@ CONTENT = 3_000
 """Bytes of each content."""
 TOUR = 20
 """Messages that are stored, claimed, marked and settled in one go."""
+DELIVERING = "delivering"
+"""What is said as soon as what is delivered is measured."""
 
 
 def fill(messages: int) -> dict[str, float]:
@@ -112,9 +114,10 @@ def deliver(messages: int) -> dict[str, float]:
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     _tour(TOUR)
+    print(DELIVERING, flush=True)
     tours = 0
     with connection.execute_wrapper(timed):
-        while not over.is_set():
+        while not (tours and over.is_set()):
             _tour(TOUR)
             tours += 1
     waits.sort()

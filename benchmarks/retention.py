@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.processes import ROOT, ClientFailed, worker
 from benchmarks.queues.stores import postgres
 from benchmarks.report import Report, arguments, main
+from benchmarks.retaining import DELIVERING
 
 if TYPE_CHECKING:
     import argparse
@@ -66,9 +67,12 @@ def _delivering(settings: str) -> Iterator[Callable[[], dict[str, float]]]:
     )
     said: list[str] = []
     try:
-        yield lambda: json.loads(said[0])
+        # Else a short purge is over before there is anything beside it.
+        begun = process.stdout is not None and process.stdout.readline().strip() == DELIVERING
+        if begun:
+            yield lambda: json.loads(said[0])
         out, error = process.communicate()
-        if process.returncode:
+        if process.returncode or not begun:
             raise ClientFailed(f"{process.args!r} ended:\n{error}")
         said.append(out)
     finally:

@@ -20,12 +20,44 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
+_DELIVERIES = "delivery/"
+_MESSAGES = "message/"
+_ROUTES = "route/"
 LISTS = {
-    "unfiltered": "",
-    "by status": "?status__exact=failed",
-    "by mailer": "?mailer=default",
-    "by category": "?category__exact=mailbox_unknown",
+    "unfiltered": _DELIVERIES,
+    "last page": f"{_DELIVERIES}?p={{last}}",
+    "behind the last page": f"{_DELIVERIES}?before={{old_delivery}}",
+    "by status": f"{_DELIVERIES}?status__exact=failed",
+    "by mailer": f"{_DELIVERIES}?mailer=default",
+    "by category": f"{_DELIVERIES}?category__exact=mailbox_unknown",
+    "by what it waits for": f"{_DELIVERIES}?wait=scheduled",
+    "by domain": f"{_DELIVERIES}?domain=example.com",
+    "by hour": f"{_DELIVERIES}?when=hour",
+    "by day": f"{_DELIVERIES}?when={{day}}",
+    "by recipient": f"{_DELIVERIES}?o=1",
+    "search recipient": f"{_DELIVERIES}?q={{recipient}}",
+    "search Message-ID": f"{_DELIVERIES}?q={{message_id}}",
+    "search UUID": f"{_DELIVERIES}?q={{uuid}}",
+    "search queue id": f"{_DELIVERIES}?q=4D0F41A2B3C",
+    "search nothing": f"{_DELIVERIES}?q=there-is-none",
+    "messages": _MESSAGES,
+    "messages, last page": f"{_MESSAGES}?p={{last}}",
+    "messages by status": f"{_MESSAGES}?status=failed",
+    "messages by day": f"{_MESSAGES}?when={{day}}",
+    "messages, search nothing": f"{_MESSAGES}?q=there-is-none",
+    "routes": _ROUTES,
+    "routes, last page": f"{_ROUTES}?p={{last}}",
+    "routes that rest": f"{_ROUTES}?state__exact=paused",
+    "routes by category": f"{_ROUTES}?category__exact=unreachable",
+    "routes slowed down": f"{_ROUTES}?pace=slow",
+    "routes by mailer": f"{_ROUTES}?mailer=other",
+    "routes, search domain": f"{_ROUTES}?q={{domain}}",
+    "routes, search nothing": f"{_ROUTES}?q=there-is-none",
+    "a delivery": "delivery/{old_delivery}/change/",
+    "a message": "message/{old_message}/change/",
 }
+"""Pages of the admin that are looked at, of what :meth:`Process.look` fills in."""
+OVERVIEW = "overview"
 
 
 class Process:
@@ -33,6 +65,7 @@ class Process:
 
     def __init__(self) -> None:
         self._client: Client | None = None
+        self._asked_for: dict[str, Any] = {}
 
     def migrate(self) -> None:
         """Make the tables, and somebody who looks at the lists."""
@@ -46,7 +79,13 @@ class Process:
         """Insert rows."""
         from benchmarks.backlogs import rows
 
-        fill = {**rows.KINDS, "mixed": rows.mixed, "coming due": rows.coming_due}
+        fill = {
+            **rows.KINDS,
+            "mixed": rows.mixed,
+            "coming due": rows.coming_due,
+            "month": rows.month,
+            "routes": rows.routes,
+        }
         fill[kind](count)
 
     def run(self, sql: str) -> None:
@@ -100,19 +139,37 @@ class Process:
         seconds = _seconds(lambda: counts.append(ledger.promote(ledger.now())))
         return {"seconds": seconds, "count": counts[0]}
 
+    def tally(self) -> dict[str, float]:
+        """Count all attempts, as the sweep does a part at a time; return what one of them takes."""
+        from django_smtpx import ledger
+        from django_smtpx.ledger.tallies import BEHIND
+
+        at = ledger.now()
+        ledger.tally(at)
+        counts: list[int] = []
+
+        def count() -> None:
+            while done := ledger.tally(at + BEHIND):
+                counts.append(done)
+
+        seconds = _seconds(count)
+        return {"us_per_attempt": seconds / max(sum(counts), 1) * 1e6}
+
     def look(self, which: str) -> dict[str, float]:
-        """Look at a list of deliveries in the admin."""
+        """Look at a page of the admin, of what is in the middle of all that is there."""
         if self._client is None:
             from django.contrib.auth.models import User
             from django.test import Client
 
             self._client = Client()
             self._client.force_login(User.objects.get())
+            self._asked_for = _middle()
             self.look("unfiltered")
         client = self._client
+        page = "" if which == OVERVIEW else LISTS[which].format(**self._asked_for)
 
         def get() -> None:
-            response = client.get(f"/admin/django_smtpx/delivery/{LISTS[which]}")
+            response = client.get(f"/admin/django_smtpx/{page}")
             _expect(200, response.status_code)
 
         return {"ms": _seconds(get) * 1e3}
@@ -137,6 +194,30 @@ class Process:
         rows.settled(count, attempts=True)
         rows.contents(min(count, 10_000))
         return rows.sizes()
+
+
+def _middle() -> dict[str, Any]:
+    """Return what can be asked about a row in the middle, and the last page that can be turned to.
+
+    The last page of a list has as many rows before it, or as many as there are.
+    """
+    from django_smtpx.admin.counting import COUNTED
+    from django_smtpx.models import Delivery, Route
+
+    rows = Delivery.objects.select_related("message")
+    oldest, newest = rows.order_by("pk")[0], rows.order_by("-pk")[0]
+    row = rows.filter(pk__gte=(oldest.pk + newest.pk) // 2).order_by("pk")[0]
+    counted = Delivery.objects.order_by("-pk")[:COUNTED].count()
+    return {
+        "last": max(counted // 100, 1),
+        "old_delivery": row.pk,
+        "old_message": row.message_id,
+        "recipient": row.recipient,
+        "message_id": row.message.message_id,
+        "uuid": row.message.uuid,
+        "day": row.message.created_at.date().isoformat(),
+        "domain": Route.objects.order_by("-pk").values_list("domain", flat=True).first(),
+    }
 
 
 def _mail_backend(get_connection: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.utils import timezone
 
-from django_smtpx.models import Attempt, Content, Delivery, Message
+from django_smtpx.models import Attempt, Content, Delivery, Message, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Lane = Delivery.Lane
 Status = Delivery.Status
 DAY = timedelta(days=1)
+SPREAD = 30 * 86_400
+"""Seconds over which mail was stored."""
 CONTENT = 3_000
 """Bytes of a content."""
 
@@ -53,12 +55,47 @@ def settled(count: int, *, attempts: bool = False) -> None:
         _attempts(count, keys)
 
 
+def month(count: int) -> None:
+    """Let there be the log of a month, with attempts: nine of ten sent, the others failed."""
+    sent = count * 9 // 10
+    _log(sent, "1 second", status=Status.SENT, outcome="sent", category="ok")
+    reasons = "ARRAY['mailbox_unknown', 'mailbox_full', 'spam', 'policy', 'timeout']"
+    category = SQL(f"({reasons})[1 + n %% 5]")
+    _log(count - sent, "2 seconds", status=Status.FAILED, outcome="failed", category=category)
+
+
+def _log(count: int, before: str, *, status: str, outcome: str, category: Any) -> None:
+    ended = f"now() - interval '{before}' - n * interval '30 days' / {count}"
+    took = "(n %% 10) ^ 4 * interval '1 second'"
+    created_at, settled_at = SQL(f"{ended} - {took}"), SQL(ended)
+    values = {**_ENDED, "settled_at": settled_at, "status": status, "category": category}
+    keys = _deliveries(count, "default", created_at=created_at, **values)
+    _attempts(count, keys, started_at=settled_at, outcome=outcome, category=category)
+
+
 def mixed(count: int) -> None:
     """Let there be so many of what a site's lists show: most sent, some failed, some wait."""
     settled(count // 2)
     failed = {"status": Status.FAILED, "category": "mailbox_unknown"}
     _deliveries(count // 4, "default", **_ENDED, **failed)
     _deliveries(count // 4, "default", lane=Lane.IDLE, next_attempt_at=timezone.now() + DAY)
+
+
+def routes(count: int) -> None:
+    """Let so many destinations be known: of five, one rests and one is slowed down."""
+    paused = "n %% 5 = 0"
+    _insert(
+        Route,
+        count,
+        id=SQL("1000000 + n"),
+        mailer="other",
+        domain=SQL("left(md5(n::text), 12) || '.example'"),
+        state=SQL(f"CASE WHEN {paused} THEN 'paused' ELSE 'open' END"),
+        category=SQL(f"CASE WHEN {paused} THEN 'unreachable' ELSE '' END"),
+        pause_reason=SQL(f"CASE WHEN {paused} THEN 'connect: no route to host' ELSE '' END"),
+        paused_until=SQL(f"CASE WHEN {paused} THEN now() + interval '1 hour' END"),
+        slow_limit=SQL("CASE WHEN n %% 5 = 1 THEN 0.5 END"),
+    )
 
 
 KINDS: dict[str, Callable[[int], None]] = {
@@ -115,7 +152,7 @@ _ENDED: dict[str, Any] = {
 }
 
 
-def _deliveries(count: int, mailer: str, **values: Any) -> int:
+def _deliveries(count: int, mailer: str, *, created_at: Any = None, **values: Any) -> int:
     """Insert messages with one delivery each, and return the key before the first of both."""
     ((last,),) = _run(f"SELECT coalesce(max(id), 0) FROM {Message._meta.db_table}")
     last = max(last, 1_000_000_000)
@@ -129,7 +166,7 @@ def _deliveries(count: int, mailer: str, **values: Any) -> int:
         envelope_sender="shop@example.com",
         from_header="Example Shop <shop@example.com>",
         subject=SQL("'Your order ' || n || ' has been sent'"),
-        created_at=SQL("now()"),
+        created_at=created_at or SQL("now()"),
         settled_at=values.get("settled_at"),
         size=CONTENT,
         recipient_count=1,
@@ -157,17 +194,14 @@ def _deliveries(count: int, mailer: str, **values: Any) -> int:
     return last
 
 
-def _attempts(count: int, last: int) -> None:
+def _attempts(count: int, last: int, **values: Any) -> None:
     _insert(
         Attempt,
         count,
         id=SQL(f"{last} + n"),
         delivery=SQL(f"{last} + n"),
         number=1,
-        started_at=SQL("now()"),
         duration=0.1,
-        outcome="sent",
-        category="ok",
         action="none",
         phase="eod",
         command="DATA",
@@ -179,6 +213,11 @@ def _attempts(count: int, last: int) -> None:
         port=25,
         tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
         tls_verified_by="pkix",
+        **{"started_at": SQL("now()"), "outcome": "sent", "category": "ok", **values},
+    )
+    _run(
+        "SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)",
+        [Attempt._meta.db_table, last + count],
     )
 
 

@@ -65,6 +65,31 @@ class Ours(Kind):
         return Delivery.objects.exclude(status="sent").count()
 
 
+class Floor(Ours):
+    """The statements and the bytes of django_smtpx alone."""
+
+    name = "floor"
+    backend = "benchmarks.queues.floor.Backend"
+
+    def settings(self, site: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep where the server is for the drain."""
+        import django
+
+        if django.VERSION >= (6, 1):
+            mailers: dict[str, Any] = {"MAILERS": {"default": {"BACKEND": self.backend}}}
+        else:
+            mailers = {"EMAIL_BACKEND": self.backend}
+        return {**mailers, "FLOOR_ADDRESS": (site["host"], site["port"])}
+
+    def drain(self) -> None:
+        """Send what is stored, and look at nothing."""
+        from django.conf import settings
+
+        from benchmarks.queues.floor import drain
+
+        drain(settings.FLOOR_ADDRESS)
+
+
 class Classic(Kind):
     """A queue that sends with Django's own SMTP backend."""
 
@@ -144,5 +169,5 @@ class CeleryEmail(Classic):
 
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (Ours(), PostOffice(), DjangoMailer(), CeleryEmail())
+    kind.name: kind for kind in (Ours(), Floor(), PostOffice(), DjangoMailer(), CeleryEmail())
 }

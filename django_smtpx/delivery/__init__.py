@@ -27,8 +27,9 @@
 """
 
 from django_smtpx.delivery.draining import Drain, drain, postponed
-from django_smtpx.delivery.idle import close, purge, purge_a_while, run_until_idle, sweep
+from django_smtpx.delivery.idle import close, last_turn, purge, purge_a_while, run_until_idle, sweep
 from django_smtpx.delivery.immediate import deliver_now
+from django_smtpx.delivery.posting import due_webhooks, post_events
 from django_smtpx.delivery.steering import send_again
 from django_smtpx.delivery.stopping import StopSign, never
 
@@ -38,7 +39,10 @@ __all__ = [
     "close",
     "deliver_now",
     "drain",
+    "due_webhooks",
+    "last_turn",
     "never",
+    "post_events",
     "postponed",
     "purge",
     "purge_a_while",

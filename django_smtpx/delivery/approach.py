@@ -13,6 +13,7 @@ from django_smtpx.models import Category
 from django_smtpx.smtp import ProtocolError, SMTPError, UnsupportedFeature
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.verdict import FINAL_ACTIONS, UNSUPPORTED
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Approach:
         """Return why the message may not go over ``session``; None where it may."""
         if not self.verified or session.takes_requiretls:
             return None
-        return _without_requiretls("the server does not know it", session)
+        return _without_requiretls(said("the server does not know it"), session)
 
     def is_about_message(self, failures: Sequence[SMTPError]) -> bool:
         """Say whether no session could be had for the TLS alone that this message wants."""
@@ -95,7 +96,10 @@ def approach(way: Way, require_tls: bool, tls_optional: Callable[[], bool]) -> A
         return Approach(way, route, hosts, route.ways)
     if not route.authentic:
         raise _without_requiretls(
-            f"neither DNSSEC nor an MTA-STS policy says which servers are those of {way.domain}"
+            said(
+                "neither DNSSEC nor an MTA-STS policy says which servers are those of %(domain)s",
+                domain=way.domain,
+            )
         )
     verified = route.verified()
     return Approach(way, route, _preferred(verified), route.ways + verified, verified=True)
@@ -108,7 +112,7 @@ def _preferred(hosts: Sequence[Options]) -> tuple[Options, ...]:
 def _without_requiretls(why: str, session: Session | None = None) -> UnsupportedFeature:
     """Return the failure of a message with REQUIRETLS, which nobody but its sender can change."""
     return UnsupportedFeature(
-        f"The message needs REQUIRETLS (RFC 8689), and {why}",
+        said("The message needs REQUIRETLS (RFC 8689), and %(why)s", why=why),
         phase="resolve" if session is None else "ehlo",
         enhanced_code=_REQUIRETLS_NEEDED,
         host=session.host if session is not None else "",

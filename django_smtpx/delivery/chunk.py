@@ -36,6 +36,10 @@ _RENEW_EVERY = 10.0
 logger = logging.getLogger("django_smtpx.delivery")
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Chunk:
     """The jobs at the head of ``pending``, and the caller's say while a session works on them.
 
@@ -56,11 +60,12 @@ class Chunk:
         *,
         envelope: Callable[[Job, bytes | BinaryIO], Envelope],
         book: Callable[[Outcome, Job], list[Booking]],
-        settle: Callable[[Sequence[Booking], Sequence[Row]], bool],
+        settle: Callable[[Sequence[Booking], Sequence[Row], Callable[[], None]], bool],
         keep_alive: Callable[[], None],
         go_on: Callable[[], bool] = lambda: True,
         go_further: Callable[[], bool] = lambda: True,
         may_begin: Callable[[Job], bool] = lambda job: True,
+        prepare: Callable[[Envelope], None] = lambda envelope: None,
         stopping: Callable[[], bool] = never,
         meter: Meter | None = None,
         most: int = MAX_MESSAGES,
@@ -80,6 +85,8 @@ class Chunk:
         self._go_on = go_on
         self._go_further = go_further
         self._may_begin = may_begin
+        self._prepare = prepare
+        self._prepared: dict[int, Envelope] = {}
         self._stopping = stopping
         self._meter = meter
         # A session that has just been opened carries one message, whatever its limits are.
@@ -104,18 +111,24 @@ class Chunk:
         for job in [job for job in jobs if job not in self._contents]:
             jobs.remove(job)
             self._pending.remove(job)
-            self._settle(book_purged(job, self._lease.now()), ())
+            self._settle(book_purged(job, self._lease.now()), (), _nothing)
         return self._mark(jobs)
 
     def _mark(self, jobs: Sequence[Job]) -> bool:
-        """Write what is known, and mark ``jobs``."""
-        marked = self._flush(rows_of_jobs(jobs))
+        """Write what is known, and mark ``jobs``, which are prepared while that is waited for."""
+        marked = self._flush(rows_of_jobs(jobs), lambda: self._prepare_all(jobs))
         if marked:
             self._marked.extend(jobs)
         else:
             self.lost = True
             self._contents.close()
         return marked
+
+    def _prepare_all(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if id(job) not in self._prepared:
+                self._prepared[id(job)] = envelope = self._envelope(job, self._contents[job])
+                self._prepare(envelope)
 
     def send(self, session: Session) -> int:
         """Send the jobs, write what became of them, and return how many have an outcome.
@@ -197,7 +210,8 @@ class Chunk:
             self._flush_in_time()
             job = self._marked.popleft()
             self._fed += 1
-            yield self._envelope(job, self._contents[job])
+            prepared = self._prepared.pop(id(job), None)
+            yield prepared or self._envelope(job, self._contents[job])
 
     def _mark_more(self) -> bool:
         """Mark what comes next, where the session may go on with it as it is."""
@@ -242,19 +256,19 @@ class Chunk:
         # Of the others, no content has left as a whole.
         self._cleared.clear()
 
-    def _flush(self, marking: Sequence[Row] = ()) -> bool:
+    def _flush(self, marking: Sequence[Row] = (), meanwhile: Callable[[], None] = _nothing) -> bool:
         """Write what is known, and mark what may leave next; False when the lease was lost."""
         if not (self._unsettled or marking):
             return True
         bookings = [booking for group in self._unsettled.values() for booking in group]
         try:
-            marked = self._settle(bookings, marking)
+            marked = self._settle(bookings, marking, meanwhile)
         except DatabaseError:
             raise
         except BaseException:
             # A stop (a soft time limit) in the middle of it: what is known is
             # worth one more try before it takes effect.
-            self._settle(bookings, ())
+            self._settle(bookings, (), _nothing)
             self._unsettled = {}
             raise
         self._unsettled = {}

@@ -32,6 +32,7 @@ class Contents:
     def __init__(self, pending: deque[Job], reading: Callable[[], None]) -> None:
         self._pending = pending
         self._reading = reading
+        self._inline_max = content_inline_max()
         self._asked: set[int] = set()
         self._read: dict[int, bytes | Content] = {}
         self._open: dict[int, bytes | BinaryIO] = {}
@@ -57,7 +58,7 @@ class Contents:
         None from a large content on, or from one that is gone: what becomes of those takes time.
         """
         ahead = self._head(begun, most, MAX_BYTES)
-        if not ahead or _is_large(ahead[0]):
+        if not ahead or self._is_large(ahead[0]):
             return []
         jobs = self._small_or_one(begun, most)
         jobs = list(takewhile(lambda job: isinstance(self._read.get(job.message), bytes), jobs))
@@ -84,7 +85,7 @@ class Contents:
         jobs: list[Job] = []
         size = 0
         for job in islice(self._pending, begun, begun + most):
-            large = _is_large(job)
+            large = self._is_large(job)
             size += job.rows[0].size
             if jobs and (large or size > most_bytes):
                 break
@@ -102,6 +103,10 @@ class Contents:
         self._read.update(ledger.contents(rows_of_jobs(jobs)))
         self._asked.update(job.message for job in jobs)
 
+    def _is_large(self, job: Job) -> bool:
+        """Say whether the content is one that would be kept apart if it was stored today."""
+        return job.rows[0].size > self._inline_max
+
     def _open_all(self, jobs: list[Job]) -> None:
         for job in jobs:
             if job.message in self._open:
@@ -109,8 +114,3 @@ class Contents:
             content = opened(self._read.get(job.message), self._reading)
             if content is not None:
                 self._open[job.message] = content
-
-
-def _is_large(job: Job) -> bool:
-    """Say whether the content is one that would be kept apart if it was stored today."""
-    return job.rows[0].size > content_inline_max()

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 
 from django_smtpx import ledger, pacing
-from django_smtpx.config import lease as lease_seconds
+from django_smtpx.delivery.appetite import Appetite
 from django_smtpx.delivery.chunk import Chunk
+from django_smtpx.delivery.claims import Claims
 from django_smtpx.delivery.contact import Contact
 from django_smtpx.delivery.holdings import Holdings
 from django_smtpx.delivery.jobs import Job, Rest, book, fitted, jobs_of, rows_of_jobs
 from django_smtpx.delivery.minding import Minder
 from django_smtpx.delivery.patience import Patience
 from django_smtpx.delivery.stopping import Stopped
-from django_smtpx.models import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,12 +31,6 @@ if TYPE_CHECKING:
 
 BATCH = 100
 """Deliveries in one claim."""
-
-_SUSPECTS = deque((Delivery.Lane.ALONE,))
-_IN_TURNS = (Delivery.Lane.READY, Delivery.Lane.AGAIN)
-
-_NO_RETRIES_FOR = 1.0
-"""Seconds after which retries are looked for again where there were none, if there is new mail."""
 
 _FRUITLESS = 2
 """Fresh sessions in a row that ended before the server said a word about any mail."""
@@ -78,8 +70,8 @@ class Course:
         self.began = False
         self._mailer = way.mailer
         self._shift = shift
-        self._linger = linger
-        self._time = ledger.reading()
+        self._claims = Claims(way, shift.clock, linger)
+        self._time: ledger.Reading
         self._minder = Minder(way, self._pace)
         self._meter = self._metered(())
         self._holds = Holdings(way)
@@ -94,6 +86,7 @@ class Course:
         self._gate = pacing.Gate(True)
         self._closed = False
         self._calls_for_help = False
+        self._appetite = Appetite()
         self._fruitless = 0
         self._barren = 0
         self._sent = 0
@@ -101,10 +94,12 @@ class Course:
         self._sending_since: float | None = None
         self._patience = Patience()
         self._idle = False
-        self._no_retries_at = -inf
 
     def run(self) -> int:
         """Deliver until nothing is ready, the way rests, or the drain is over."""
+        if not self._claims.is_worth_beginning():
+            return 0
+        self._time = self._claims.reading()
         at = self._time.now()
         self._gate = gate = pacing.gate(self.way, at)
         if not gate.is_open:
@@ -132,42 +127,26 @@ class Course:
     # -- claims ----------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Send what is suspected of killing workers, one by one, and then the rest by batches.
+        """Send what is suspected of killing workers, one by one, and then the rest by batches."""
+        while self._claims.has_suspects() and not self._over() and self._survey():
+            self._send_claimed(self._claims.claim_suspect(), 1)
+        while not self._over() and self._claims.has_some() and self._survey():
+            most = 1 if self._gate.probing else self._appetite.most(BATCH, self._room())
+            self._send_claimed(self._claims.claim(most), most)
 
-        What is new and what was tried before take turns, batch by batch, where both have mail: a
-        password's mail does not wait behind a hundred thousand retries that have come due, nor do
-        they behind a newsletter.
-        """
-        for lanes, limit in ((_SUSPECTS, 1), (deque(_IN_TURNS), BATCH)):
-            while not self._over() and self._survey():
-                lease, rows = self._claim(lanes, 1 if self._gate.probing else limit)
-                if not rows:
-                    if lanes is _SUSPECTS or not self._look_again():
-                        break
-                    continue
-                self._calls_for_help = len(rows) == BATCH and not self._meter.waited
-                self._send(lease, self._in_order(jobs_of(self._sorted_out(lease, rows))))
+    def _send_claimed(self, claimed: tuple[Lease, list[Row]] | None, most: int) -> None:
+        if claimed is None:
+            return
+        lease, rows = claimed
+        helps = self._appetite.calls_for_help(len(rows), most, BATCH)
+        self._calls_for_help = helps and not self._meter.waited
+        jobs = jobs_of(self._sorted_out(lease, rows))
+        self._appetite.digest(len(rows), len(jobs))
+        self._send(lease, self._in_order(jobs))
 
-    def _claim(self, lanes: deque[Delivery.Lane], most: int) -> tuple[Lease, list[Row]]:
-        """Claim from the first of ``lanes`` that has rows; it is the last one the next time.
-
-        Where there were no retries a moment ago, what is new is looked for before them.
-        """
-        at = self._shift.clock()
-        for lane in sorted(lanes, key=lambda lane: self._was_empty(lane, at)):
-            lease, rows = ledger.claim(
-                self.way.name, most, lease_seconds(), lane=lane, destination=self.way.domain
-            )
-            if rows:
-                lanes.remove(lane)
-                lanes.append(lane)
-                break
-            if lane == Delivery.Lane.AGAIN:
-                self._no_retries_at = at
-        return lease, rows
-
-    def _was_empty(self, lane: Delivery.Lane, at: float) -> bool:
-        return lane == Delivery.Lane.AGAIN and at - self._no_retries_at < _NO_RETRIES_FOR
+    def _room(self) -> int:
+        session = self._contact.session
+        return 0 if session is None else self._contact.may_carry(session)
 
     def _survey(self) -> bool:
         """Look at what rests on the way; False when none of its mail may go just now."""
@@ -202,13 +181,6 @@ class Course:
         if self.way.domain:
             return deque(sorted(jobs, key=lambda job: job.require_tls))
         return deque(jobs)
-
-    def _look_again(self) -> bool:
-        """Wait for hints that were coalesced into the one that began this drain, once."""
-        wait, self._linger = self._linger, 0.0
-        if wait:
-            time.sleep(wait)
-        return bool(wait)
 
     def _over(self) -> bool:
         return self._is_closed or self._shift.over()
@@ -281,11 +253,14 @@ class Course:
             jobs,
             envelope=lambda job, content: job.envelope(content, self._mailer),
             book=lambda outcome, job: self._book(lease, outcome, job),
-            settle=lambda bookings, marking: self._settle(lease, bookings, marking),
+            settle=lambda bookings, marking, meanwhile: self._settle(
+                lease, bookings, marking, meanwhile
+            ),
             keep_alive=lambda: self._holds.keep(lease),
             go_on=lambda: not self._is_closed,
             go_further=lambda: self._may_go_further(lease, session),
             may_begin=self._may_begin,
+            prepare=session.prepare,
             stopping=self._shift.stopping,
             meter=self._meter,
             most=self._contact.may_carry(session),
@@ -298,6 +273,7 @@ class Course:
     def _book(self, lease: Lease, outcome: Outcome, job: Job) -> list[Booking]:
         """Decide about one transaction; an answer may be about more than its recipient."""
         now = lease.now()
+        ledger.time_phases(self.way.name, outcome.phases)
         self._sent += any(result.outcome == "sent" for result in outcome.results)
         self._to_fit |= any(result.action == "split" for result in outcome.results)
         try:
@@ -369,14 +345,18 @@ class Course:
         ledger.abandon(lease, job.rows, in_doubt=chunk.in_doubt(job))
 
     def _settle(
-        self, lease: Lease, bookings: Sequence[Booking], marking: Sequence[Row] = ()
+        self,
+        lease: Lease,
+        bookings: Sequence[Booking],
+        marking: Sequence[Row] = (),
+        meanwhile: Callable[[], None] | None = None,
     ) -> bool:
         """Write outcomes, and mark what may leave next; False where the lease was lost.
 
         While the database is away for a moment, nothing is sent.
         """
         written, marked = self._patience.outlast(
-            lambda: ledger.settle_and_mark(lease, bookings, marking)
+            lambda: ledger.settle_and_mark(lease, bookings, marking, meanwhile)
         )
         self.booked += written
         return marked

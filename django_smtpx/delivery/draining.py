@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
+from django.views.decorators.debug import sensitive_variables
 
 from django_smtpx import ledger
 from django_smtpx.delivery.course import Course, Shift
@@ -105,22 +106,24 @@ class Drain:
             harmless=(DatabaseError, *stops),
         )
 
+    # An error report of Django's shows what variables hold: contents, and their parts.
+    @sensitive_variables()
     def run(self) -> int:
         """Deliver until nothing is ready, each way rests, the time is up or the worker stops."""
         if self._stopping():
             self._wake()
             return 0
+        began = True
         if self.mailer.transport == "mx":
             booked = self._to_destinations()
             ledger.flush_tls_sessions()
         else:
             ledger.redirect_ready(self.mailer.name, by_domain=False)
             course = Course(Way(self.mailer), self._shift, linger=self._linger)
-            booked = course.run()
-            if not course.began:
-                return booked
+            booked, began = course.run(), course.began
+        ledger.flush_timings()
         # A drain that was stopped and had done nothing would be followed by its like at once.
-        if self._time_is_up() or (booked and self._stopping()):
+        if began and (self._time_is_up() or (booked and self._stopping())):
             self._wake()
         return booked
 
@@ -133,9 +136,6 @@ class Drain:
         for domain in domains[first:] + domains[:first]:
             if self._is_over():
                 break
-            if not ledger.has_ready(self.mailer.name, domain):
-                # Another drain has been there since.
-                continue
             done = Course(Way(self.mailer, domain), self._shift).run()
             # Not where nothing could go: whom it wakes would find no more, and wake the next.
             if done and not booked and len(domains) > 1:

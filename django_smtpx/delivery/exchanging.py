@@ -317,6 +317,8 @@ def _transact(
             outcomes = tuple(session.transact([part], watch))
         finally:
             default_pool.release(session, limits_of(mailer))
+        for outcome in outcomes:
+            ledger.time_phases(mailer.name, outcome.phases)
         if outcomes:
             return Exchange(outcomes, tuple(failures))
         if not reused or (watch is not None and watch.lost):

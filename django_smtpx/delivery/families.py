@@ -8,11 +8,11 @@ for an hour.
 from __future__ import annotations
 
 import ipaddress
-import os
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from django_smtpx.mx.cache import Cache
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
@@ -61,17 +61,13 @@ def version(ip: str) -> int:
 
 def prefer(host: str, ip: str) -> None:
     """Remember that ``host`` took over the family of ``ip`` what it had refused over the other."""
-    with _lock:
-        _preferred.pop(host, None)
-        _preferred[host] = (version(ip), time.monotonic() + REMEMBERED)
-        if len(_preferred) > _MOST:
-            del _preferred[next(iter(_preferred))]
+    _preferred.put(host, version(ip), REMEMBERED)
 
 
 def preferred(options: Options) -> Options:
     """Return ``options``, or such as go over the family that the host is known to prefer."""
-    family, until = _preferred.get(options.host, (0, 0.0))
-    if not family or until < time.monotonic():
+    family = _preferred.get(options.host)
+    if family is None:
         return options
     known = tuple(one for one in options.addresses if version(one) == family)
     return replace(options, addresses=known) if known else options
@@ -79,18 +75,7 @@ def preferred(options: Options) -> Options:
 
 def forget() -> None:
     """Prefer nothing any more."""
-    with _lock:
-        _preferred.clear()
+    _preferred.clear()
 
 
-_preferred: dict[str, tuple[int, float]] = {}
-_lock = threading.Lock()
-
-
-def _start_clean() -> None:
-    """Take, in a forked child, a lock that no thread of the parent holds."""
-    global _lock  # noqa: PLW0603 (as a module is made anew)
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_start_clean)
+_preferred: Cache[int] = Cache(time.monotonic, most=_MOST)

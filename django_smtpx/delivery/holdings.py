@@ -50,13 +50,12 @@ class Holdings:
 
     def keep_slot(self, lease: Lease) -> None:
         """Renew the slot where less than two thirds of it are left."""
-        slot = self.slot
-        left = pacing.SLOT_LEASE * 2 / 3
-        if slot is not None and (slot.expires - lease.now()).total_seconds() < left:
+        if self.slot is not None and self._left(lease) < pacing.SLOT_LEASE * 2 / 3:
             self._renew_slot(lease, pacing.SLOT_LEASE)
 
     def may_connect(self, lease: Lease, hosts: Sequence[Options]) -> bool:
-        """Keep the slot for as long as connecting may take: nothing can be renewed meanwhile.
+        """Keep the slot for as long as connecting may take, and two thirds of it besides: nothing
+        can be renewed meanwhile. It has been so kept where the last connection was just made.
 
         Returns False when somebody else has it, or the provider takes fewer connections: there
         may be none then.
@@ -66,6 +65,8 @@ class Holdings:
         if self.slot is not None and not may_connect(self.slot.number, self._way, hosts):
             return False
         longest = sum(options.timeout for options in hosts)
+        if self.slot is not None and self._left(lease) > longest + pacing.SLOT_LEASE * 2 / 3:
+            return True
         return self._renew_slot(lease, pacing.SLOT_LEASE + longest)
 
     def await_login(self, lease: Lease, stopping: Callable[[], bool] = never) -> bool:
@@ -106,6 +107,10 @@ class Holdings:
         else:
             pacing.free_slot(slot, at)
         self.slot = None
+
+    def _left(self, lease: Lease) -> float:
+        """Return for how many seconds the slot is ours."""
+        return 0.0 if self.slot is None else (self.slot.expires - lease.now()).total_seconds()
 
     def _renew_slot(self, lease: Lease, seconds: float) -> bool:
         if self.slot is not None and pacing.renew_slot(self.slot, lease.now(), seconds):

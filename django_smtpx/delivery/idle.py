@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from django.db import connections
 from django_smtpx import ledger, pacing
 from django_smtpx.config import content_retention, log_retention, mailers, sweep_interval
 from django_smtpx.delivery.draining import drain
+from django_smtpx.delivery.posting import due_webhooks, post_events
 from django_smtpx.delivery.stopping import never
 from django_smtpx.mailer import Way
 from django_smtpx.smtp.pool import default_pool
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
 
     from django_smtpx.config import Mailer
 
+SWEEP, DELIVER = "sweep", "deliver"
+"""Jobs whose turns tell that somebody looks after the mail: workers, and this process alone."""
+
 PURGE_EVERY = 3600.0
 """Seconds between two runs of the retention that the sweep begins."""
 
 PURGE_SECONDS = 5.0
 """Seconds after which such a run ends, so that a worker with one process has mail to send, too."""
+
+UPKEEP_EVERY = 1.0
+"""Seconds after which a process that delivers until nothing is due looks again for what has come
+due. What comes due within them, as the last mail is sent, is left to whoever comes next.
+"""
 
 ORPHANS_EVERY = 86400.0
 """Seconds between two looks for files of contents that no message has any more."""
@@ -42,30 +52,37 @@ def sweep(
     purge: Callable[[], None] = lambda: None,
     *,
     here: Callable[[str], object] = lambda name: None,
+    tell: Callable[[str], None] = lambda name: None,
 ) -> bool:
     """Wake what is due and take back what a dead worker held; once an interval over all workers.
 
     ``wake`` is called with the name of each mailer that has ready mail and a
     free slot, ``purge`` when the retention is due. ``here`` is called, whether
     it is this process's turn or not, with each mailer that is to be drained in
-    this very process: others would be refused. Returns whether it ran.
+    this very process: others would be refused. ``tell`` is called with the name of each webhook
+    that has events to be told. Returns whether it ran.
     """
     at = ledger.now()
     known = mailers()
     ours = pacing.refused_elsewhere(known, at)
     if ours:
         pacing.reopen_changed(known, at)
-    ran = ledger.take_turn("sweep", sweep_interval() * _INTERVAL_TOLERANCE, at)
+    ran = ledger.take_turn(SWEEP, sweep_interval() * _INTERVAL_TOLERANCE, at)
     if ran:
         upkeep()
         for name in ledger.waiting_mailers(known):
             mailer = known.get(name)
             if mailer is not None and _may_drain(mailer, at):
                 wake(name)
+        for name in due_webhooks():
+            tell(name)
         if ledger.take_turn("purge", PURGE_EVERY, at):
             purge()
     for name in ours:
         here(name)
+    if ran:
+        # Last: mail is woken by then.
+        ledger.tally(at)
     return ran
 
 
@@ -91,6 +108,11 @@ def upkeep() -> None:
     ledger.notice_delays(at)
 
 
+def last_turn() -> datetime | None:
+    """Return when mail that is due was last looked for, by a worker's sweep or by a command."""
+    return max(ledger.turns((SWEEP, DELIVER)).values(), default=None)
+
+
 def run_until_idle(
     names: Iterable[str] | None = None,
     *,
@@ -100,20 +122,30 @@ def run_until_idle(
     """Deliver in this process what is due, and return how many outcomes there were.
 
     For the mailers named, or for all; until nothing is due any more, or one
-    round with ``once``. ``progress`` is told how many outcomes each drain had.
+    round with ``once``. ``progress`` is told how many outcomes each drain had. Webhooks are told
+    last, each for some seconds.
     """
     total = 0
+    ledger.take_turn(DELIVER, 0.0, ledger.now())
     chosen = list(mailers()) if names is None else list(names)
+    kept_up = -math.inf
     while True:
-        upkeep()
+        if time.monotonic() - kept_up >= UPKEEP_EVERY:
+            upkeep()
+            kept_up = time.monotonic()
         count = 0
         for name in chosen:
             done = drain(mailers()[name])
             progress(done)
             count += done
+        ledger.tally(ledger.now())
         total += count
         if once or not count:
-            return total
+            ledger.flush_timings(at_once=True)
+            break
+    for name in due_webhooks():
+        post_events(name)
+    return total
 
 
 def close() -> None:
@@ -123,6 +155,7 @@ def close() -> None:
     """
     default_pool.close()
     ledger.flush_tls_sessions()
+    ledger.flush_timings(at_once=True)
     try:
         connection = connections[ledger.database()]
         if pacing.free_rested_slots(ledger.now) and not connection.in_atomic_block:

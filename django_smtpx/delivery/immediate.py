@@ -23,6 +23,7 @@ from django_smtpx.delivery.jobs import (
 )
 from django_smtpx.delivery.opening import close, opened
 from django_smtpx.smtp import RecipientsRefused, Result
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -160,7 +161,7 @@ def _all_suppressed(aside: Mapping[str, Suppressed]) -> SMTPError:
     )
     first = results[0]
     return RecipientsRefused(
-        f"Not sent to {first.recipient}. {first.reply}",
+        said("Not sent to %(recipient)s. %(reply)s", recipient=first.recipient, reply=first.reply),
         phase="rcpt",
         category="suppressed",
         action="fail",
@@ -217,4 +218,5 @@ def _settle(mailer: Mailer, lease: Lease, rows: Sequence[Row], exchange: Exchang
             error = why.get(row.recipient) or exchange.failures[-1]
             bookings += book_failure(Job((row,)), error, mailer, lease.now(), None)
     ledger.settle(lease, bookings)
-    transaction.on_commit(ledger.flush_tls_sessions, using=ledger.database(), robust=True)
+    for flush in (ledger.flush_tls_sessions, ledger.flush_timings):
+        transaction.on_commit(flush, using=ledger.database(), robust=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -12,6 +13,7 @@ from django_smtpx.models import ContentAway
 from django_smtpx.retry import decide, decide_now, is_over, parked
 from django_smtpx.smtp import DSN, Envelope, Result
 from django_smtpx.smtp.verdict import FINAL_ACTIONS
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -157,6 +159,7 @@ def book(
     """
     bookings = []
     jitter = rand()
+    began = now - timedelta(seconds=outcome.duration)
     for row, result in zip(job.rows, _bounded(outcome.results), strict=True):
         rest = rests.get((result.action, result.category))
         if row.mode == "now":
@@ -177,11 +180,12 @@ def book(
                 row=row,
                 result=_with_reason(result),
                 decision=decision,
-                started_at=now,
+                started_at=began,
                 duration=outcome.duration,
                 transcript=kept(outcome.transcript, result, mailer),
                 park=rest is not None and rest.park and row.mode != "now",
                 suppress=mailer.suppression and condemns(result),
+                phases=outcome.phases,
             )
         )
     return bookings
@@ -204,6 +208,7 @@ def book_verdict(
     """
     bookings = []
     jitter = rand()
+    took = sum(error.phases.values())
     for row in job.rows:
         result = _failure_result(row.recipient, error)
         if error.action in FINAL_ACTIONS:
@@ -221,17 +226,19 @@ def book_verdict(
             )
         due = decision.next_attempt_at
         if due is not None and until is not None and due < until:
-            decision = replace(decision, next_attempt_at=until)
+            decision = decision._replace(next_attempt_at=until)
         bookings.append(
             Booking(
                 row=row,
                 result=result,
                 decision=decision,
-                started_at=now,
+                started_at=now - timedelta(seconds=took),
+                duration=took,
                 transcript=kept(error.transcript, result, mailer),
                 park=until is not None and decision.next_attempt_at is not None,
                 ages=True,
                 suppress=mailer.suppression and condemns(result),
+                phases=error.phases,
             )
         )
     return bookings
@@ -245,6 +252,7 @@ def book_failure(
     ``until`` is when the mailer's next probe is due.
     """
     bookings = []
+    took = sum(error.phases.values())
     for row in job.rows:
         result = _failure_result(row.recipient, error)
         in_now_mode = row.mode == "now"
@@ -258,9 +266,11 @@ def book_failure(
                 row=row,
                 result=result,
                 decision=decision,
-                started_at=now,
+                started_at=now - timedelta(seconds=took),
+                duration=took,
                 transcript=kept(error.transcript, result, mailer),
                 park=not in_now_mode,
+                phases=error.phases,
             )
         )
     return bookings
@@ -275,9 +285,10 @@ def book_split(
             row=row,
             result=result,
             decision=parked(result, row.history, None),
-            started_at=now,
+            started_at=now - timedelta(seconds=outcome.duration),
             duration=outcome.duration,
             transcript=kept(outcome.transcript, result, mailer),
+            phases=outcome.phases,
         )
         for row, result in zip(job.rows, outcome.results, strict=True)
         if row in put_off
@@ -293,7 +304,7 @@ def book_purged(job: Job, now: datetime) -> list[Booking]:
         action="fail",
         phase="data",
         command="",
-        reply="The content of this message has been purged.",
+        reply=said("The content of this message has been purged."),
     )
     return [
         Booking(row=row, result=result, decision=decide_now(result, row.history), started_at=now)

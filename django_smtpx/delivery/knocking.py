@@ -8,8 +8,6 @@ one costs its connect timeout once, and not once a mail.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from django_smtpx import ledger, pacing
+from django_smtpx.mx.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,8 +65,7 @@ def book(
 
 def forget() -> None:
     """Forget which hosts did not answer."""
-    with _lock:
-        _dead.clear()
+    _dead.clear()
 
 
 def _rest(
@@ -83,28 +81,13 @@ def _rest(
 
 def _remember(hosts: Iterable[Options], failures: Iterable[SMTPError]) -> None:
     dead = {error.host for error in failures if pacing.is_dead(error)}
-    until = time.monotonic() + REMEMBERED
-    with _lock:
-        for options in hosts:
-            if options.host in dead:
-                _dead.pop((options.host, options.port), None)
-                _dead[options.host, options.port] = until
-        while len(_dead) > _MOST:
-            del _dead[next(iter(_dead))]
+    for options in hosts:
+        if options.host in dead:
+            _dead.put((options.host, options.port), value=True, seconds=REMEMBERED)
 
 
 def _is_dead(options: Options) -> bool:
-    return _dead.get((options.host, options.port), 0.0) > time.monotonic()
+    return _dead.get((options.host, options.port)) is not None
 
 
-_dead: dict[tuple[str, int], float] = {}
-_lock = threading.Lock()
-
-
-def _start_clean() -> None:
-    """Take, in a forked child, a lock that no thread of the parent holds."""
-    global _lock  # noqa: PLW0603 (as a module is made anew)
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_start_clean)
+_dead: Cache[bool] = Cache(time.monotonic, most=_MOST)

@@ -22,6 +22,7 @@ from django_smtpx.mx.cache import Cache
 from django_smtpx.mx.mta_sts import PAUSE
 from django_smtpx.mx.route import Route
 from django_smtpx.smtp import ResolveError, SMTPError
+from django_smtpx.smtp.wording import because, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,22 +63,14 @@ class Routes:
     ) -> None:
         self._router = router
         self._policies = policies
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[str, bool], tuple[float, Route]] = {}
+        self._kept: Cache[Route] = Cache(clock, most=_MOST_ROUTES)
 
     def route(self, domain: str, *, heeding: bool = True) -> Route:
         """Return the route to ``domain`` as :meth:`Router.route` does, and raise what it raises."""
-        key, now = (domain, heeding), self._clock()
-        known = self._kept.get(key)
-        if known is not None and known[0] > now:
-            return known[1]
-        route = self._found(domain, heeding=heeding)
-        with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = (now + KEPT, route)
-            while len(self._kept) > _MOST_ROUTES:
-                del self._kept[next(iter(self._kept))]
+        route = self._kept.get((domain, heeding))
+        if route is None:
+            route = self._found(domain, heeding=heeding)
+            self._kept.put((domain, heeding), route, KEPT)
         return route
 
     def _found(self, domain: str, *, heeding: bool) -> Route:
@@ -91,7 +84,11 @@ class Routes:
         except _FLAWS as error:
             logger.exception("The route to %s cannot be made out.", domain)
             raise ResolveError(
-                f"The route to {domain} cannot be made out: {type(error).__name__}: {error}",
+                said(
+                    "The route to %(domain)s cannot be made out: %(error)s",
+                    domain=domain,
+                    error=because(type(error).__name__, error),
+                ),
                 phase="resolve",
                 category="dns_error",
                 action="retry",
@@ -104,9 +101,8 @@ class Routes:
 
     def doubt(self, domain: str) -> None:
         """Look at the policy of ``domain`` anew the next time."""
-        with self._lock:
-            for heeding in (True, False):
-                self._kept.pop((domain, heeding), None)
+        for heeding in (True, False):
+            self._kept.drop((domain, heeding))
         if self._policies is not None:
             self._policies.doubt(domain)
 

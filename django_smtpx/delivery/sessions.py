@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django_smtpx import pacing
+from django_smtpx import ledger, pacing
 from django_smtpx.delivery.families import is_policy, other_family
 from django_smtpx.pace import caps_for
 from django_smtpx.smtp import SMTPError, TLSError
@@ -58,6 +58,7 @@ def open_session(
         try:
             session = default_pool.lease(options, limits_of(mailer), watch=watch)
         except SMTPError as error:
+            ledger.time_phases(mailer.name, error.phases)
             failures.append(error)
             ways.extendleft(reversed(_again(options, error, tls_optional, instead)))
             if error.category in pacing.CREDENTIAL:

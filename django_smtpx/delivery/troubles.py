@@ -6,9 +6,9 @@ fresh connection, and never at the first failure: that may be an accident of the
 
 from __future__ import annotations
 
-import os
-import threading
 import time
+
+from django_smtpx.mx.cache import Cache
 
 REMEMBERED = 3600.0
 """Seconds for which a failure counts."""
@@ -18,29 +18,14 @@ _MOST = 10_000
 
 def note(host: str, port: int) -> bool:
     """Note that TLS failed with a host, and say whether that was so before, lately."""
-    now = time.monotonic()
-    with _lock:
-        until = _noted.pop((host, port), 0.0)
-        _noted[host, port] = now + REMEMBERED
-        if len(_noted) > _MOST:
-            del _noted[next(iter(_noted))]
-    return until > now
+    before = _noted.get((host, port)) is not None
+    _noted.put((host, port), value=True, seconds=REMEMBERED)
+    return before
 
 
 def forget() -> None:
     """Forget all of them."""
-    with _lock:
-        _noted.clear()
+    _noted.clear()
 
 
-_noted: dict[tuple[str, int], float] = {}
-_lock = threading.Lock()
-
-
-def _start_clean() -> None:
-    """Take, in a forked child, a lock that no thread of the parent holds."""
-    global _lock  # noqa: PLW0603 (as a module is made anew)
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_start_clean)
+_noted: Cache[bool] = Cache(time.monotonic, most=_MOST)

@@ -1,7 +1,7 @@
 """Time, as leases know it: the database's UTC clock, and this machine's clock that counts suspends.
 
-The database's clock is read once a claim and handed on as ``now``; what passes
-after that is measured here by ``CLOCK_BOOTTIME``, so that a process that was
+The database's clock is read for a claim, unless that was done a moment ago, and handed on as
+``now``; what passes after that is measured here by ``CLOCK_BOOTTIME``, so that a process that was
 stopped, or a machine that was asleep, wakes up to a lease that has run out.
 """
 
@@ -28,6 +28,9 @@ _NOW = {
 _READINGS = 3
 _CLOSE = 0.002
 """Seconds that a reading may take for its moment to be known well enough."""
+
+_YOUNG = 1.0
+"""Seconds after which a reading is no longer what a lease begins by."""
 
 _BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -78,6 +81,12 @@ class Reading:
         """Return the database's time, as far as it can be told without asking it again."""
         return self.read_at + timedelta(seconds=self.clock() - self.read_boottime)
 
+    def fresh(self) -> bool:
+        """Say whether it is so young that a lease may begin by it: a clock that was set since would
+        move its end.
+        """
+        return self.clock() - self.read_boottime < _YOUNG
+
 
 @dataclass(slots=True)
 class Lease:
@@ -98,14 +107,17 @@ class Lease:
         self.ends = self.read_boottime + self.seconds
 
     @classmethod
-    def begin(cls, seconds: float, using: str) -> Lease:
-        """Return a new lease that begins now, by the clock of the database ``using``.
+    def begin(cls, seconds: float, using: str, reading: Reading | None = None) -> Lease:
+        """Return a new lease that begins now, by the clock of the database ``using``, or by a
+        ``reading`` of it that is :meth:`~Reading.fresh`.
 
         Our clock is read first: whatever comes between the two makes the lease
-        end earlier here, and never later than the row says.
+        end earlier here, and never later than the row says; by a reading that is so to within what
+        that took, which :meth:`valid` has to spare.
         """
         read_boottime = boottime()
-        return cls(uuid4(), seconds, database_now(using), read_boottime)
+        at = database_now(using) if reading is None else reading.now()
+        return cls(uuid4(), seconds, at, read_boottime)
 
     def now(self) -> datetime:
         """Return the database's time, as far as it can be told without asking it again."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Exists, F, OuterRef
 
-from django_smtpx import signals
+from django_smtpx.ledger import events
 from django_smtpx.ledger.claiming import mark, mark_rows, marking, renew
 from django_smtpx.ledger.rows import Booking, atomically, database, patiently, storable
 from django_smtpx.ledger.sql import Insert, Update
@@ -18,18 +19,18 @@ from django_smtpx.ledger.statements import (
     update_rows,
 )
 from django_smtpx.ledger.suppressing import feed
+from django_smtpx.ledger.telling import record, tell
 from django_smtpx.models import Attempt, Delivery, Message
+from django_smtpx.smtp import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from django_smtpx.ledger.clock import Lease
     from django_smtpx.ledger.rows import Row
+    from django_smtpx.ledger.telling import Written
     from django_smtpx.retry import Decision
-
-    Written = tuple[Booking, int]
-    """What was written, and the number of its attempt."""
 
 Status = Delivery.Status
 Lane = Delivery.Lane
@@ -49,16 +50,20 @@ def settle(lease: Lease, bookings: Sequence[Booking]) -> int:
 
 
 def settle_and_mark(
-    lease: Lease, bookings: Sequence[Booking], rows: Sequence[Row]
+    lease: Lease,
+    bookings: Sequence[Booking],
+    rows: Sequence[Row],
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[int, bool]:
     """Write outcomes, mark what may leave next, and return how many were written and whether
     the content of ``rows`` may leave.
 
     As :func:`settle` and :func:`~django_smtpx.ledger.mark` do it, in one transaction: a drain
-    waits for the disk once instead of twice.
+    waits for the disk once instead of twice. What need not wait for it may be done ``meanwhile``,
+    as :func:`~django_smtpx.ledger.cursors.cursor` has it.
     """
     if not bookings:
-        return 0, mark(lease, rows) if rows else True
+        return 0, mark(lease, rows, meanwhile) if rows else True
     using = database()
     now = lease.now()
     may_mark = not (rows and lease.runs_low()) or renew(lease)
@@ -68,10 +73,12 @@ def settle_and_mark(
         return written, may_mark and (not rows or mark_rows(lease, rows, using))
 
     done = None
-    if may_mark and takes_all_at_once(using):
-        done = patiently(lambda: _write_at_once(lease, bookings, rows, now, using), using)
+    told = events.wanted(booking.decision.outcome for booking in bookings)
+    if may_mark and takes_all_at_once(using) and not told:
+        what = _AtOnce(bookings, rows, meanwhile)
+        done = patiently(lambda: _write_at_once(lease, what, now, using), using)
     written, marked = atomically(write, using) if done is None else done
-    transaction.on_commit(lambda: _tell(written), using=using, robust=True)
+    transaction.on_commit(lambda: tell(written), using=using, robust=True)
     return len(written), marked and lease.valid()
 
 
@@ -89,6 +96,8 @@ def note(lease: Lease, bookings: Sequence[Booking]) -> None:
             transaction.set_rollback(True, using=using)
             return
         _insert_attempts(bookings, using)
+        written = [(booking, booking.row.attempts + 1) for booking in bookings]
+        transaction.on_commit(lambda: record(written), using=using, robust=True)
 
     atomically(write, using)
 
@@ -106,10 +115,19 @@ def finish_messages(keys: Iterable[int], now: datetime, using: str) -> None:
     unsettled.filter(~Exists(waiting)).update(settled_at=now)
 
 
+class _AtOnce(NamedTuple):
+    """What is to be settled and marked by one statement, and what may be done meanwhile."""
+
+    bookings: Sequence[Booking]
+    rows: Sequence[Row]
+    meanwhile: Callable[[], None] | None
+
+
 def _write_at_once(
-    lease: Lease, bookings: Sequence[Booking], rows: Sequence[Row], now: datetime, using: str
+    lease: Lease, what: _AtOnce, now: datetime, using: str
 ) -> tuple[list[Written], bool] | None:
     """Write what is alike and all ours, as most is, by one statement; None: it was not written."""
+    bookings, rows, meanwhile = what
     updates, inserts = _updates(lease, bookings, now), _inserts(bookings)
     if len(updates) > 1 or len(inserts) > 1 or any(booking.suppress for booking in bookings):
         return None
@@ -119,7 +137,7 @@ def _write_at_once(
     (update, _), (insert, _) = updates[0], inserts[0]
     also = [_finished(whole, now)] if whole else []
     also += [marking(lease, rows)] if rows else []
-    met = all_at_once(using, update, insert, also)
+    met = all_at_once(using, update, insert, also, meanwhile)
     if met is None:
         return None
     written = [(booking, booking.row.attempts + 1) for booking in bookings]
@@ -142,6 +160,8 @@ def _write(lease: Lease, bookings: Sequence[Booking], now: datetime, using: str)
     update_rows(_finished(whole, now), using)
     if others:
         finish_messages(others, now, using)
+    kinds = {booking.row.pk: booking.decision.outcome for booking, _ in written}
+    events.emit(kinds, now, using, attempted=True)
     return written
 
 
@@ -203,10 +223,26 @@ def _grouped(
 ) -> list[tuple[dict[str, Any], list[Booking]]]:
     """Gather the bookings that write the same values, so that each group is one statement."""
     groups: dict[tuple[Any, ...], tuple[dict[str, Any], list[Booking]]] = {}
-    for booking in bookings:
-        values = _values(booking, now)
-        groups.setdefault(tuple(values.items()), (values, []))[1].append(booking)
+    for same in _alike(bookings):
+        values = _values(same[0], now)
+        groups.setdefault(tuple(values.items()), (values, []))[1].extend(same)
     return list(groups.values())
+
+
+def _alike(bookings: Iterable[Booking]) -> Iterable[list[Booking]]:
+    """Gather what is the same but for its row, its times and its words: mostly that is all."""
+    groups: dict[tuple[Any, ...], list[Booking]] = {}
+    for booking in bookings:
+        groups.setdefault(_what_is_alike(booking), []).append(booking)
+    return groups.values()
+
+
+_what_is_alike = attrgetter(
+    "decision",
+    "park",
+    "ages",
+    *(f"result.{name}" for name in Result._fields if name not in ("recipient", "reply", "error")),
+)
 
 
 def _values(booking: Booking, now: datetime) -> dict[str, Any]:
@@ -294,8 +330,8 @@ def _insert_attempts(bookings: Iterable[Booking], using: str) -> None:
 def _inserts(bookings: Iterable[Booking]) -> list[tuple[Insert, list[Booking]]]:
     """Return the attempts of bookings, and of which, in as few as can be."""
     groups: dict[tuple[Any, ...], list[Booking]] = {}
-    for booking in bookings:
-        groups.setdefault(tuple(_attempt(booking).items()), []).append(booking)
+    for same in _alike(bookings):
+        groups.setdefault(tuple(_attempt(same[0]).items()), []).extend(same)
     inserts = []
     for values, group in groups.items():
         alike, each = _apart(
@@ -332,19 +368,3 @@ def _attempt(booking: Booking) -> dict[str, Any]:
         "tls": result.tls,
         "tls_verified_by": result.tls_verified_by,
     }
-
-
-def _tell(written: Sequence[Written]) -> None:
-    """Tell of outcomes that are committed; rows are read for those alone that somebody hears of."""
-    signals.tell_counts([(b.decision.outcome, b.decision.category) for b, _ in written])
-    heard = {
-        (booking.row.pk, number)
-        for booking, number in written
-        if signals.listens_to(booking.decision.outcome)
-    }
-    if not heard:
-        return
-    attempts = Attempt.objects.using(database()).filter(delivery__in=[key for key, _ in heard])
-    for attempt in attempts.select_related("delivery__message").order_by("pk"):
-        if (attempt.delivery_id, attempt.number) in heard:
-            signals.tell_counted(attempt.delivery, attempt)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
-from django.db.models import AutoField
+
+from django_smtpx.ledger.cursors import cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +41,12 @@ class Update:
     one_more: str = ""
 
     @property
+    def shape(self) -> tuple[Any, ...]:
+        """Whatever its words depend on where many values are one parameter."""
+        only = tuple([(name, value is None) for name, value in self.only.items()])
+        return self.model, only, tuple(self.values), tuple(self.each), self.one_more
+
+    @property
     def fits(self) -> bool:
         """Whether one statement takes all of it."""
         parameters = len(self.only) + len(self.values) + len(self.keys) * (1 + 2 * len(self.each))
@@ -56,6 +65,11 @@ class Insert:
     copied: Mapping[str, str]
     values: Mapping[str, Any]
     each: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Whatever its words depend on where many values are one parameter."""
+        return self.model, tuple(self.copied.items()), tuple(self.values), tuple(self.each)
 
 
 class Piece:
@@ -83,11 +97,9 @@ class Table:
     """The table of a model in one database, in words of its SQL."""
 
     def __init__(self, model: type[Model], using: str) -> None:
-        self._connection = connections[using]
-        self._quote = self._connection.ops.quote_name
+        self._using = using
         self._meta = model._meta
-        self.name = self._quote(model._meta.db_table)
-        self.key = self._quote(str(model._meta.pk.column))
+        self.name, self.key, self._vendor = _names(model, using)
 
     def column(self, name: str) -> str:
         """Return the column of a field."""
@@ -106,6 +118,25 @@ class Table:
             for name, value in update.only.items()
         ]
         return self._change(changes) + joined(" WHERE ", conditions, " AND ")
+
+    def of_update(self, update: Update, keys: Sequence[int]) -> list[Any]:
+        """Return the parameters of :meth:`update` where many values are one."""
+        adapted, all_keys = self._adapted, _array(keys)
+        found = [adapted(name, value) for name, value in update.values.items()]
+        for name, by_key in update.each.items():
+            found += (_array([adapted(name, by_key[key]) for key in keys]), all_keys)
+        found.append(all_keys)
+        return found + [
+            adapted(name, value) for name, value in update.only.items() if value is not None
+        ]
+
+    def of_insert(self, insert: Insert, keys: Sequence[int]) -> list[Any]:
+        """Return the parameters of :meth:`insert_for` where many values are one."""
+        adapted, all_keys = self._adapted, _array(keys)
+        found = [adapted(name, value) for name, value in insert.values.items()]
+        for name, by_key in insert.each.items():
+            found += (_array([adapted(name, by_key[key]) for key in keys]), all_keys)
+        return found
 
     def take(self, keys: Piece, values: Mapping[str, Any]) -> Piece:
         """Return the UPDATE of the rows whose keys a SELECT gives."""
@@ -135,36 +166,42 @@ class Table:
         piece = joined(what, values, ", ") + Piece(f" FROM {source}")
         return piece if where is None else piece + Piece(" WHERE ") + where
 
-    def insert(self, rows: Sequence[Model], *, link: str = "", parent: str = "") -> Piece:
-        """Return the INSERT of ``rows``, whose field ``link`` refers to the new ``parent``.
+    def insert(
+        self, rows: Sequence[Mapping[str, Any]], *, link: str = "", parent: str = ""
+    ) -> Piece:
+        """Return the INSERT of ``rows``, which have values by field, of the same fields, and whose
+        field ``link`` refers to the new ``parent``.
 
-        What none of them has (None) is left out: each value costs time on both sides.
+        What all of them have by default is not a parameter: each costs time on both sides.
         """
-        fields = _fields(self._meta.model, self._connection.alias, link)
-        given = [one for one in fields if any(getattr(row, one.name) is not None for row in rows)]
+        model, using = self._meta.model, self._using
+        usual = _defaults(model)
+        named = {name for row in rows for name, value in row.items() if value != usual.get(name)}
+        words = _words(model, tuple(name for name in rows[0] if name in named), using, link)
         parameters = [
-            one.adapt(value, self._connection) if one.adapt and value is not None else value
+            one.adapt(row[name], connections[using]) if one.adapt else row[name]
             for row in rows
-            for one in given
-            for value in (getattr(row, one.name),)
+            for name, one in words.fields
         ]
-        columns = [one.column for one in given]
-        # The first row tells what the types are.
-        marks = ", ".join([f"CAST(%s AS {one.kind})" for one in given])
-        head = f"INSERT INTO {self.name} "
         if not link:
-            return Piece(f"{head}({', '.join(columns)}) VALUES ({marks})", parameters)
-        head += f"({', '.join([self.column(link), *columns])}) SELECT {parent}"
+            return Piece(f"{words.head} VALUES ({words.marks})", parameters)
+        what = f"{words.head} SELECT {parent}, "
         if len(rows) == 1:
-            return Piece(f"{head}, {marks} FROM parent", parameters)
-        marks += f"), ({_marks(len(given))}" * (len(rows) - 1)
-        return Piece(f"{head}, given.* FROM parent, (VALUES ({marks})) AS given", parameters)
+            return Piece(f"{what}{words.marks} FROM parent", parameters)
+        # The first row tells what the types are.
+        marks = "), (".join([words.typed, *[words.marks] * (len(rows) - 1)])
+        return Piece(f"{what}given.* FROM parent, (VALUES ({marks})) AS given", parameters)
 
     def among(self, keys: Sequence[int]) -> Piece:
         """Return that the primary key is one of ``keys``."""
         if self._takes_arrays:
-            return Piece(f"{self.key} = ANY(CAST(%s AS bigint[]))", [list(keys)])
+            return Piece(f"{self.key} = ANY(CAST(%s AS bigint[]))", [_array(keys)])
         return Piece(f"{self.key} IN ({_marks(len(keys))})", keys)
+
+    def read(self, names: Iterable[str], keys: Sequence[int]) -> Piece:
+        """Return the SELECT of some fields of the rows with ``keys``."""
+        columns = ", ".join(map(self.column, names))
+        return Piece(f"SELECT {columns} FROM {self.name} WHERE ") + self.among(keys)  # noqa: S608
 
     def reached(self, name: str, alias: str) -> str:
         """Return a column of the row that goes by ``alias``; by ``link__name``, of the row that it
@@ -180,16 +217,16 @@ class Table:
         other = self._of(link)
         return f" JOIN {other.name} AS {link} ON {link}.{other.key} = {alias}.{self.column(link)}"
 
-    def run(self, piece: Piece) -> int:
+    def run(self, piece: Piece, meanwhile: Callable[[], None] | None = None) -> int:
         """Run a statement, and count the rows that it met."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(piece.sql, piece.parameters)
-            return int(cursor.rowcount)
+        with cursor(self._using, meanwhile) as bound:
+            bound.execute(piece.sql, piece.parameters)
+            return int(bound.rowcount)
 
     def _of(self, link: str) -> Table:
         """Return the table that the field ``link`` refers to."""
         model: Any = self._meta.get_field(link).related_model
-        return Table(model, self._connection.alias)
+        return Table(model, self._using)
 
     def _given(self, name: str, value: Any) -> Piece:
         """Return that the field has, or gets, this value."""
@@ -209,7 +246,7 @@ class Table:
         if self._takes_arrays:
             kind = of._named(name).kind
             place = f"array_position(CAST(%s AS bigint[]), {self.key})"
-            return Piece(f"(CAST(%s AS {kind}[]))[{place}]", [values, list(keys)])
+            return Piece(f"(CAST(%s AS {kind}[]))[{place}]", [_array(values), _array(keys)])
         cases = f"CASE {self.key}{' WHEN %s THEN %s' * len(keys)} END"
         pairs = [one for pair in zip(keys, values, strict=True) for one in pair]
         return Piece(of._typed(name, cases), pairs)
@@ -219,20 +256,28 @@ class Table:
         """Whether many values are one parameter: the statement is the same for any number then,
         which the driver need not read again.
         """
-        return self._connection.vendor == "postgresql"
+        return self._vendor == "postgresql"
 
     def _typed(self, name: str, sql: str) -> str:
         """Return ``sql`` with the field's type where parameters of no type would be texts."""
-        if self._connection.vendor != "postgresql":
+        if self._vendor != "postgresql":
             return sql
         return f"CAST({sql} AS {self._named(name).kind})"
 
     def _named(self, name: str) -> _Field:
-        return _field(self._meta.model, name, self._connection.alias)
+        return _field(self._meta.model, name, self._using)
 
     def _adapted(self, name: str, value: Any) -> Any:
         adapt = self._named(name).adapt
-        return adapt(value, self._connection) if adapt else value
+        return adapt(value, connections[self._using]) if adapt else value
+
+
+@lru_cache(maxsize=64)
+def _names(model: type[Model], using: str) -> tuple[str, str, str]:
+    """Return the names of a model's table and of its key, and what kind of database has it."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    return quote(model._meta.db_table), quote(str(model._meta.pk.column)), connection.vendor
 
 
 _AS_THEY_ARE = frozenset(
@@ -250,6 +295,8 @@ _AS_THEY_ARE = frozenset(
     }
 )
 _AS_THEY_ARE_ON_POSTGRESQL = frozenset({"DateTimeField", "UUIDField"})
+_NUMBERS = ({int}, {float})
+_CONSTANTS = (str, int, list, dict)
 
 
 class _Field(NamedTuple):
@@ -286,14 +333,50 @@ def _adapter(its: Field[Any, Any], connection: BaseDatabaseWrapper) -> _Adapt | 
     return lambda value, connection: its.get_db_prep_save(value, connection=connection)
 
 
-@lru_cache(maxsize=16)
-def _fields(model: type[Model], using: str, link: str) -> tuple[_Field, ...]:
-    """Return those that an INSERT names, but for the key and ``link``."""
-    return tuple(
-        _field(model, one.name, using)
-        for one in model._meta.concrete_fields
-        if one.name != link and not isinstance(one, AutoField)
+class _Words(NamedTuple):
+    """The words of an INSERT: its beginning, and a row of values, each in its type where nothing
+    else says it. ``fields``, by name, have the values that are parameters.
+    """
+
+    head: str
+    marks: str
+    typed: str
+    fields: tuple[tuple[str, _Field], ...]
+
+
+@lru_cache(maxsize=128)
+def _words(model: type[Model], names: tuple[str, ...], using: str, link: str) -> _Words:
+    """Return them for rows that have ``names``, and the defaults of all other fields."""
+    fields = tuple((name, _field(model, name, using)) for name in names)
+    values = [(one, "%s") for _, one in fields]
+    values += [
+        (_field(model, name, using), _constant(value))
+        for name, value in _defaults(model).items()
+        if name not in names
+    ]
+    table = Table(model, using)
+    columns = [table.column(link)] if link else []
+    columns += [one.column for one, _ in values]
+    return _Words(
+        head=f"INSERT INTO {table.name} ({', '.join(columns)})",
+        marks=", ".join([mark for _, mark in values]),
+        typed=", ".join([f"CAST({mark} AS {one.kind})" for one, mark in values]),
+        fields=fields,
     )
+
+
+@lru_cache(maxsize=16)
+def _defaults(model: type[Model]) -> dict[str, Any]:
+    """Return the defaults of a model's fields, where they are always the same and not NULL."""
+    found = {one.name: one.get_default() for one in model._meta.concrete_fields}
+    return {name: value for name, value in found.items() if isinstance(value, _CONSTANTS)}
+
+
+def _constant(value: Any) -> str:
+    """Return a default in SQL; those are ours, and none has a quote in it."""
+    if isinstance(value, str):
+        return f"'{value!s}'"
+    return f"'{json.dumps(value)}'" if isinstance(value, (list, dict)) else json.dumps(value)
 
 
 def joined(head: str, pieces: Sequence[Piece], between: str) -> Piece:
@@ -302,6 +385,18 @@ def joined(head: str, pieces: Sequence[Piece], between: str) -> Piece:
         head + between.join(piece.sql for piece in pieces),
         [one for piece in pieces for one in piece.parameters],
     )
+
+
+def _array(values: Sequence[Any]) -> str | list[Any]:
+    """Return an array as a driver is to have it: numbers and times in PostgreSQL's own words, for
+    which the driver would take several times as long as the rest of the statement takes it.
+    """
+    kinds = {type(value) for value in values}
+    if kinds in _NUMBERS:
+        return f"{{{','.join(map(repr, values))}}}"
+    if kinds == {datetime}:
+        return f"{{{','.join(map(str, values))}}}"
+    return list(values)
 
 
 def _marks(count: int) -> str:

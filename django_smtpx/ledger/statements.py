@@ -10,16 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import DataError, connections, transaction
+from django.db import DatabaseError, DataError, connections, transaction
 
+from django_smtpx.ledger.cursors import cursor, was_forgotten
 from django_smtpx.ledger.sql import MOST_PARAMETERS, Insert, Piece, Table, Update, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from django.db.models import Model, QuerySet
+    from django.db.models import Model
 
 T = TypeVar("T")
+
+MOST_PREPARED = 50
+"""Parameters of a statement that is worth to be prepared: of one with more recipients there may not
+be another soon.
+"""
 
 
 def takes_all_at_once(using: str) -> bool:
@@ -27,12 +33,21 @@ def takes_all_at_once(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
-def update_rows(update: Update, using: str) -> int:
+def update_rows(update: Update, using: str, meanwhile: Callable[[], None] | None = None) -> int:
     """Run an update, and count the rows that it met."""
     table = Table(update.model, using)
     fixed, each = len(update.only) + len(update.values), 1 + 2 * len(update.each)
     portions = _portions(update.keys, fixed, each)
-    return sum(table.run(table.update(update, some)) for some in portions)
+    return sum(table.run(table.update(update, some), meanwhile) for some in portions)
+
+
+def read_rows(
+    model: type[Model], keys: Sequence[int], fields: Sequence[str], using: str
+) -> Iterator[tuple[Any, ...]]:
+    """Give some fields, as the driver has them, of the rows with ``keys``."""
+    table = Table(model, using)
+    for some in _portions(keys, 0, 1):
+        yield from _read(table.read(fields, some), using)
 
 
 def insert_for(source: type[Model], keys: Sequence[int], insert: Insert, using: str) -> None:
@@ -43,7 +58,11 @@ def insert_for(source: type[Model], keys: Sequence[int], insert: Insert, using: 
 
 
 def all_at_once(
-    using: str, update: Update, insert: Insert, others: Sequence[Update]
+    using: str,
+    update: Update,
+    insert: Insert,
+    others: Sequence[Update],
+    meanwhile: Callable[[], None] | None = None,
 ) -> list[int] | None:
     """Run an update, an insert for each row that it meets, and other updates, as one statement.
 
@@ -52,6 +71,23 @@ def all_at_once(
     """
     if not all(one.fits for one in (update, *others)):
         return None
+    shape = (using, update.shape, insert.shape, *[one.shape for one in others])
+    words = _known.get(shape)
+    if words is None:
+        words = _known[shape] = _all_in_words(using, update, insert, others).sql
+    parameters = _parameters(using, update, insert, others)
+    try:
+        return list(_fetch(Piece(words, parameters), using, meanwhile)[0][1:])
+    except DataError:
+        return None
+
+
+_known: dict[tuple[Any, ...], str] = {}
+"""The words of :func:`all_at_once`, by their shape: to find them takes longer than what they do,
+and there are as many as kinds of outcomes."""
+
+
+def _all_in_words(using: str, update: Update, insert: Insert, others: Sequence[Update]) -> Piece:
     table, new = Table(update.model, using), Table(insert.model, using)
     met = [*dict.fromkeys(["id", *insert.copied.values()])]
     pieces = [
@@ -67,55 +103,64 @@ def all_at_once(
         piece = its.update(other, other.keys).returning([its.key])
         pieces.append(piece.named(f"other{number}"))
         counts.append(f"(SELECT COUNT(*) FROM other{number})")  # noqa: S608 (as below)
-    statement = joined("WITH ", pieces, ", ") + Piece(
-        f" SELECT {', '.join(counts)}", [len(update.keys)]
-    )
-    try:
-        return list(_fetch(statement, using)[0][1:])
-    except DataError:
-        return None
+    return joined("WITH ", pieces, ", ") + Piece(f" SELECT {', '.join(counts)}", [len(update.keys)])
+
+
+def _parameters(using: str, update: Update, insert: Insert, others: Sequence[Update]) -> list[Any]:
+    """Return those of :func:`_all_in_words`, in their order."""
+    found = Table(update.model, using).of_update(update, update.keys)
+    found += Table(insert.model, using).of_insert(insert, update.keys)
+    for other in others:
+        found += Table(other.model, using).of_update(other, other.keys)
+    return [*found, len(update.keys)]
 
 
 def store_at_once(
-    parent: Model, children: Sequence[Sequence[Model]], link: str, using: str
-) -> None:
+    parent: tuple[type[Model], Mapping[str, Any]],
+    children: Sequence[tuple[type[Model], Sequence[Mapping[str, Any]]]],
+    link: str,
+    using: str,
+) -> int:
     """Insert a row and those of other tables that refer to it by the field ``link``, as one
-    statement, where :func:`takes_all_at_once`; its primary key is set.
+    statement, where :func:`takes_all_at_once`; return its primary key.
 
-    ``children`` are the rows of one table each.
+    A row is its model, and its values by field.
     """
-    table = Table(type(parent), using)
-    pieces = [table.insert([parent]).returning([table.key]).named("parent")]
-    for number, rows in enumerate(children):
-        its = Table(type(rows[0]), using)
+    table = Table(parent[0], using)
+    pieces = [table.insert([parent[1]]).returning([table.key]).named("parent")]
+    for number, (model, rows) in enumerate(children):
+        its = Table(model, using)
         pieces.append(its.insert(rows, link=link, parent=f"parent.{table.key}").named(f"c{number}"))
     statement = joined("WITH ", pieces, ", ") + Piece(
         f" SELECT {table.key} FROM parent"  # noqa: S608 (as below)
     )
-    parent.pk = _fetch(statement, using)[0][0]
-    parent._state.adding, parent._state.db = False, using
-    for rows in children:
-        for row in rows:
-            # The parent keeps those that it has one of, which had no key to refer to.
-            setattr(row, link, parent)
+    stores = len(statement.parameters) <= MOST_PREPARED
+    try:
+        found = _fetch(statement, using, stores=stores)
+    except DatabaseError as error:
+        if not was_forgotten(error, using):
+            raise
+        found = _fetch(statement, using)
+    key: int = found[0][0]
+    return key
 
 
 def take_at_once(
-    ready: QuerySet[Any], values: Mapping[str, Any], fields: Sequence[str], using: str
+    model: type[Model], ready: Piece, values: Mapping[str, Any], fields: Sequence[str], using: str
 ) -> list[tuple[Any, ...]]:
-    """Give the rows of ``ready`` that nobody else is about to take these ``values``, by one
-    statement, where :func:`takes_all_at_once`; return some ``fields`` of each.
+    """Give the rows of ``model`` whose keys ``ready`` selects, and that nobody else is about to
+    take, these ``values``, by one statement, where :func:`takes_all_at_once`; return some
+    ``fields`` of each.
 
     They are those of the row, or ``link__field`` of the one that it refers to.
     """
-    table = Table(ready.model, using)
-    sql, parameters = ready.values_list("pk").query.get_compiler(using).as_sql()
+    table = Table(model, using)
     links = dict.fromkeys(name.partition("__")[0] for name in fields if "__" in name)
     own = (*links, *(name for name in fields if "__" not in name))
     taken = table.take(Piece("SELECT key FROM free"), values)
     pieces = [
         # The words that the compiler says within a transaction alone.
-        Piece(f"{sql} FOR UPDATE SKIP LOCKED", parameters).named("free(key)"),
+        Piece(f"{ready.sql} FOR UPDATE SKIP LOCKED", ready.parameters).named("free(key)"),
         taken.returning(dict.fromkeys(map(table.column, own))).named("taken"),
     ]
     columns = ", ".join(table.reached(name, "taken") for name in fields)
@@ -124,22 +169,33 @@ def take_at_once(
     return _fetch(joined("WITH ", pieces, ", ") + Piece(what), using)
 
 
-def _fetch(piece: Piece, using: str) -> list[tuple[Any, ...]]:
+def _fetch(
+    piece: Piece,
+    using: str,
+    meanwhile: Callable[[], None] | None = None,
+    *,
+    stores: bool = False,
+) -> list[tuple[Any, ...]]:
     """Run a statement that is a transaction by itself, and return its rows.
 
     Inside a caller's transaction it gets a savepoint, so that an error of it is its own.
     """
-    connection = connections[using]
-
-    def run() -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(piece.sql, piece.parameters)
-            return list(cursor.fetchall())
-
-    if not connection.in_atomic_block:
-        return run()
+    if not connections[using].in_atomic_block:
+        return _read(piece, using, meanwhile, stores=stores)
     with transaction.atomic(using=using):
-        return run()
+        return _read(piece, using, meanwhile, stores=stores)
+
+
+def _read(
+    piece: Piece,
+    using: str,
+    meanwhile: Callable[[], None] | None = None,
+    *,
+    stores: bool = False,
+) -> list[tuple[Any, ...]]:
+    with cursor(using, meanwhile, stores=stores) as bound:
+        bound.execute(piece.sql, piece.parameters)
+        return list(bound.fetchall())
 
 
 def _portions(items: Sequence[T], fixed: int, each: int) -> Iterable[Sequence[T]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from django.utils import timezone
@@ -16,9 +17,10 @@ from django_smtpx.ledger.keeping import Filed
 from django_smtpx.ledger.rows import database, patiently
 from django_smtpx.ledger.statements import store_at_once, takes_all_at_once
 from django_smtpx.models import Content, Delivery, Message
+from django_smtpx.tracing import traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from django_smtpx.compose import Composed
@@ -49,11 +51,12 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
     now = _now([mail for _, mail in mails], using)
 
     def write() -> list[Stored]:
+        rows = [_message(mailer, mail, mode, now) for mailer, mail in mails]
+        if len(mails) == 1 and _may_go_at_once(mails[0][1], using):
+            return [Stored(_store_at_once(rows[0], mails[0][1], now, using), True)]
         # New objects for each try: those of a failed one have primary keys that
         # were rolled back, and may be somebody else's by now.
-        messages = [_message(mailer, mail, mode, now) for mailer, mail in mails]
-        if len(mails) == 1 and _store_at_once(messages[0], mails[0][1], now, using):
-            return [Stored(messages[0], True)]
+        messages = [Message(**row) for row in rows]
         files.committing = False
         with transaction.atomic(using=using):
             stored = _insert_messages(messages, using)
@@ -63,7 +66,12 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
                 if entry.new
             ]
             files.insert(fresh, using)
-            Delivery.objects.using(using).bulk_create(_deliveries(fresh, now), batch_size=1000)
+            deliveries = [
+                Delivery(message=message, **values)
+                for message, mail in fresh
+                for values in _deliveries(message.mailer, message.mode, mail, now)
+            ]
+            Delivery.objects.using(using).bulk_create(deliveries, batch_size=1000)
             files.committing = True
             return stored
 
@@ -73,16 +81,25 @@ def store(mails: Sequence[tuple[str, Composed]], *, mode: str = Message.Mode.QUE
     return stored
 
 
-def _store_at_once(message: Message, mail: Composed, now: datetime, using: str) -> bool:
-    """Store a single mail by a single statement; False: that cannot be, and nothing was stored."""
-    if not takes_all_at_once(using) or mail.idempotency_key is not None:
-        return False
-    if len(mail.content) > content_inline_max():
-        return False
-    content = Content(message=message, data=mail.content)
-    deliveries = _deliveries([(message, mail)], now)
-    store_at_once(message, [[content], deliveries], "message", using)
-    return True
+def _may_go_at_once(mail: Composed, using: str) -> bool:
+    """Say whether a single mail can be stored by a single statement."""
+    small = len(mail.content) <= content_inline_max()
+    return takes_all_at_once(using) and mail.idempotency_key is None and small
+
+
+def _store_at_once(values: dict[str, Any], mail: Composed, now: datetime, using: str) -> Message:
+    deliveries = _deliveries(values["mailer"], values["mode"], mail, now)
+    children = [(Content, [{"data": mail.content}]), (Delivery, deliveries)]
+    key = store_at_once((Message, values), children, "message", using)
+    # As if it was read from its row: to name its fields one by one takes three times as long.
+    names = _message_fields()
+    return Message.from_db(using, names, [key, *map(values.get, names[1:])])
+
+
+@cache
+def _message_fields() -> list[str]:
+    """Return the fields of a message, its key first."""
+    return [field.attname for field in Message._meta.concrete_fields]
 
 
 def _now(mails: Sequence[Composed], using: str) -> datetime:
@@ -101,27 +118,28 @@ def find(mailer: str, key: str) -> Message | None:
     return holders.filter(idempotency_digest=_digest(mailer, key)).first()
 
 
-def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> Message:
-    return Message(
-        uuid=mail.uuid,
-        mailer=mailer,
-        mode=mode,
-        message_id=mail.message_id[:_MESSAGE_ID_LENGTH],
-        envelope_sender=mail.sender,
-        require_tls=mail.require_tls,
-        from_header=mail.from_header,
-        subject=mail.subject,
-        size=len(mail.content),
-        recipient_count=len(mail.recipients),
-        priority=mail.priority,
-        send_at=mail.send_at,
-        expires_at=mail.expires_at,
-        tags=mail.tags,
-        metadata=mail.metadata,
-        idempotency_key=mail.idempotency_key,
-        idempotency_digest=_digest(mailer, mail.idempotency_key),
-        created_at=now,
-    )
+def _message(mailer: str, mail: Composed, mode: str, now: datetime) -> dict[str, Any]:
+    return {
+        "uuid": mail.uuid,
+        "mailer": mailer,
+        "mode": mode,
+        "message_id": mail.message_id[:_MESSAGE_ID_LENGTH],
+        "envelope_sender": mail.sender,
+        "require_tls": mail.require_tls,
+        "from_header": mail.from_header,
+        "subject": mail.subject,
+        "size": len(mail.content),
+        "recipient_count": len(mail.recipients),
+        "priority": mail.priority,
+        "send_at": mail.send_at,
+        "expires_at": mail.expires_at,
+        "tags": mail.tags,
+        "metadata": mail.metadata,
+        "idempotency_key": mail.idempotency_key,
+        "idempotency_digest": _digest(mailer, mail.idempotency_key),
+        "traceparent": traceparent(),
+        "created_at": now,
+    }
 
 
 def _insert_messages(messages: list[Message], using: str) -> list[Stored]:
@@ -173,29 +191,31 @@ def _digest(mailer: str, key: str | None) -> str | None:
     return None if key is None else sha256(f"{mailer}\0{key}".encode()).hexdigest()
 
 
-def _deliveries(fresh: Iterable[tuple[Message, Composed]], now: datetime) -> list[Delivery]:
-    straight = {name for name, mailer in mailers().items() if mailer.transport == "mx"}
+def _deliveries(mailer: str, mode: str, mail: Composed, now: datetime) -> list[dict[str, Any]]:
+    named = mailers().get(mailer)
+    straight = named is not None and named.transport == "mx"
+    due = mail.send_at if mail.send_at and mail.send_at > now else now
+    alike = {
+        "mailer": mailer,
+        "priority": mail.priority,
+        "status": Delivery.Status.QUEUED,
+        "lane": Delivery.Lane.READY if due <= now else Delivery.Lane.IDLE,
+        "next_attempt_at": due,
+        "age_from": due,
+        "expires_at": mail.expires_at,
+        "delay_notice_at": None if mode == Message.Mode.NOW else due + FIRST_NOTICE,
+    }
+    domains = [_domain(recipient) for recipient in mail.recipients]
     return [
-        _delivery(message, recipient, now, straight=message.mailer in straight)
-        for message, mail in fresh
-        for recipient in mail.recipients
+        {
+            "recipient": recipient,
+            "domain": domain,
+            "destination": domain if straight else "",
+            **alike,
+        }
+        for recipient, domain in zip(mail.recipients, domains, strict=True)
     ]
 
 
-def _delivery(message: Message, recipient: str, now: datetime, *, straight: bool) -> Delivery:
-    domain = recipient.rpartition("@")[2].lower() if "@" in recipient else ""
-    due = message.send_at if message.send_at and message.send_at > now else now
-    return Delivery(
-        message=message,
-        mailer=message.mailer,
-        priority=message.priority,
-        recipient=recipient,
-        domain=domain,
-        destination=domain if straight else "",
-        status=Delivery.Status.QUEUED,
-        lane=Delivery.Lane.READY if due <= now else Delivery.Lane.IDLE,
-        next_attempt_at=due,
-        age_from=due,
-        expires_at=message.expires_at,
-        delay_notice_at=None if message.mode == Message.Mode.NOW else due + FIRST_NOTICE,
-    )
+def _domain(recipient: str) -> str:
+    return recipient.rpartition("@")[2].lower() if "@" in recipient else ""

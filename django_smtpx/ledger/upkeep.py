@@ -16,18 +16,27 @@ from django.db.models import F, Q, QuerySet
 
 from django_smtpx import signals
 from django_smtpx.config import mailers
+from django_smtpx.ledger import events
 from django_smtpx.ledger.lanes import (
     MAY_BE_POISON,
-    READY_LANES,
     WAITING_LANES,
     idle,
     made_ready,
-    ready_in,
     waiting,
     waiting_in,
 )
-from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_all
+from django_smtpx.ledger.rows import (
+    ROW_FIELDS,
+    Booking,
+    Row,
+    atomically,
+    database,
+    patiently,
+    storable,
+    update_all,
+)
 from django_smtpx.ledger.settling import finish_messages
+from django_smtpx.ledger.telling import tell
 from django_smtpx.models import (
     Action,
     Attempt,
@@ -38,6 +47,7 @@ from django_smtpx.models import (
 )
 from django_smtpx.retry import Decision, decide, decide_now
 from django_smtpx.smtp import Result
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,12 +61,10 @@ MAX_LEASES_LOST = 3
 """A delivery whose worker died so many times is given up: it may be what kills it."""
 
 _BATCH = 1000
-_LOST = (
+_LOST = said(
     "The worker died, or lost its database, after the content may have left "
     "and before the outcome was written."
 )
-_POISON = "The worker died {count} times while this delivery was claimed; its content had not left."
-_POISON_MARKED = "The worker died {count} times while this delivery was being sent."
 
 logger = logging.getLogger("django_smtpx.ledger")
 
@@ -78,6 +86,12 @@ def take_turn(name: str, every: float, at: datetime) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def turns(names: Iterable[str]) -> dict[str, datetime]:
+    """Return when each of these jobs was last taken on, by name."""
+    rows = Turn.objects.using(database()).filter(name__in=list(names))
+    return dict(rows.values_list("name", "taken_at"))
 
 
 def promote(at: datetime) -> int:
@@ -124,49 +138,6 @@ def reclaim(at: datetime) -> int:
     return count
 
 
-def waiting_mailers(names: Iterable[str]) -> list[str]:
-    """Return those of these mailers that have ready mail, in their order."""
-    return [
-        name
-        for name in names
-        if any(
-            _any_of(_in(lane).filter(mailer=name), "destination", "-priority", "pk")
-            for lane in READY_LANES
-        )
-    ]
-
-
-def ready_destinations(mailer: str) -> list[str]:
-    """Return the domains that ``mailer`` has ready mail straight for, in their order."""
-    return sorted(
-        {
-            name
-            for lane in READY_LANES
-            for name in _distinct(_in(lane).filter(mailer=mailer), "destination")
-        }
-    )
-
-
-def has_ready(mailer: str, destination: str) -> bool:
-    """Say whether ``mailer`` has ready mail straight for ``destination``."""
-    return any(
-        _any_of(_in(lane).filter(mailer=mailer, destination=destination), "-priority", "pk")
-        for lane in READY_LANES
-    )
-
-
-def redirect_ready(mailer: str, *, by_domain: bool) -> int:
-    """Let ready mail that was stored when ``mailer`` had another transport go as it has to now."""
-    count = 0
-    for lane in READY_LANES:
-        astray = _in(lane).filter(mailer=mailer, destination__gt="").order_by("destination")
-        if by_domain:
-            astray = _in(lane).filter(mailer=mailer, destination="", domain__gt="")
-            astray = astray.order_by("-priority", "pk")
-        count += update_all(astray, destination=F("domain") if by_domain else "")
-    return count
-
-
 def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
     rows = Delivery.objects.using(using).filter(pk__in=keys)
     count = rows.filter(waiting()).update(
@@ -180,31 +151,14 @@ def _end_expired(keys: Sequence[int], at: datetime, using: str) -> int:
     )
     ended = rows.filter(category=Category.EXPIRED, settled_at=at)
     finish_messages(ended.values_list("message_id", flat=True), at, using)
+    if events.wanted([Status.FAILED]):
+        over = dict.fromkeys(ended.values_list("pk", flat=True), Status.FAILED.value)
+        events.emit(over, at, using)
     told = list(ended.select_related("message")) if signals.anyone_listens() else []
     for delivery in told:
-        tell = partial(signals.tell_outcome, delivery, None)
-        transaction.on_commit(tell, using=using, robust=True)
+        say = partial(signals.tell_outcome, delivery, None)
+        transaction.on_commit(say, using=using, robust=True)
     return count
-
-
-def _in(lane: Lane) -> QuerySet[Delivery]:
-    return Delivery.objects.using(database()).filter(ready_in(lane))
-
-
-def _any_of(rows: QuerySet[Delivery], *order: str) -> bool:
-    """Say whether there is one, looking along the index: ``exists()`` leaves that to the planner,
-    and may go through the log until it meets one.
-    """
-    return bool(rows.order_by(*order).values_list("pk")[:1])
-
-
-def _distinct(rows: QuerySet[Delivery], field: str) -> Iterator[str]:
-    """Yield each value of ``field``, by one step along the index a value."""
-    values = rows.order_by(field).values_list(field, flat=True)
-    value = values.first()
-    while value is not None:
-        yield value
-        value = values.filter(**{f"{field}__gt": value}).first()
 
 
 def _in_batches(work: Callable[[], int]) -> int:
@@ -265,7 +219,7 @@ def _book_lost(
         phase=result.phase,
         code=None,
         enhanced_code="",
-        reply=result.reply,
+        reply=storable(result.reply),
         host="",
         lease_expires_at=None,
         marked=False,
@@ -274,7 +228,7 @@ def _book_lost(
     )
     if not count:
         return 0
-    attempt = Attempt.objects.using(using).create(
+    Attempt.objects.using(using).create(
         delivery_id=row.pk,
         number=row.attempts + 1,
         started_at=at,
@@ -283,20 +237,16 @@ def _book_lost(
         action=result.action,
         phase=result.phase,
         command=result.command,
-        reply=result.reply,
+        reply=storable(result.reply),
     )
     if decision.settled:
         finish_messages([row.message], at, using)
+    events.emit({row.pk: decision.outcome}, at, using, attempted=True)
     logger.warning("Delivery %s of mailer %r: %s", row.pk, row.mailer, result.reply)
-    if signals.anyone_listens():
-        transaction.on_commit(lambda: _tell(row.pk, attempt, using), using=using, robust=True)
+    booking = Booking(row=row, result=result, decision=decision, started_at=at)
+    written = [(booking, row.attempts + 1)]
+    transaction.on_commit(lambda: tell(written), using=using, robust=True)
     return count
-
-
-def _tell(key: int, attempt: Attempt, using: str) -> None:
-    delivery = Delivery.objects.using(using).select_related("message").filter(pk=key).first()
-    if delivery is not None:
-        signals.tell_outcome(delivery, attempt)
 
 
 def _decide(row: Row, result: Result, lost: int, at: datetime, rand: float) -> Decision:
@@ -316,7 +266,11 @@ def _decide(row: Row, result: Result, lost: int, at: datetime, rand: float) -> D
 
 
 def _unknown(row: Row, lost: int) -> Result:
-    reply = _POISON_MARKED.format(count=lost) if lost >= MAX_LEASES_LOST else _LOST
+    reply: str = _LOST
+    if lost >= MAX_LEASES_LOST:
+        reply = said(
+            "The worker died %(count)s times while this delivery was being sent.", count=lost
+        )
     return Result(
         recipient=row.recipient,
         outcome="unknown",
@@ -336,5 +290,9 @@ def _poisoned(lost: int) -> Result:
         action=Action.FAIL.value,
         phase="connect",
         command="",
-        reply=_POISON.format(count=lost),
+        reply=said(
+            "The worker died %(count)s times while this delivery was claimed; its content had not "
+            "left.",
+            count=lost,
+        ),
     )

@@ -3,10 +3,11 @@
 A *way* is a mailer, or one destination of it. What fails is booked on the clock
 that it is about: ``gates`` on the way, ``hosts`` on one host of several,
 ``holds`` on a sender, ``credentials`` on a password; ``manual`` is what a person
-closes and opens, whatever the clocks say; ``routes`` are the rows that all of
-them write. ``slots`` are the connections of all workers, ``logins`` lets one of
-them log in at a time, ``meter`` counts contents against a rate, ``slow`` keeps
-at what rate and ``worth`` over how many connections servers will be sent to.
+closes and opens, whatever the clocks say, and ``scopes`` is how people say what
+and for how long; ``routes`` are the rows that all of them write. ``slots`` are
+the connections of all workers, ``logins`` lets one of them log in at a time,
+``meter`` counts contents against a rate, ``slow`` keeps at what rate and
+``worth`` over how many connections servers will be sent to.
 All of it is rows in the outbox's database, written by compare-and-swap: no
 other service is needed.
 """
@@ -45,9 +46,18 @@ from django_smtpx.pacing.hosts import (
     resting_hosts,
 )
 from django_smtpx.pacing.logins import await_login, end_login, keep_login, logs_in, take_login
-from django_smtpx.pacing.manual import end_pauses, pause, resume
-from django_smtpx.pacing.meter import PATIENCE, Limit, Meter, count, limits_on, opens_at
+from django_smtpx.pacing.manual import end_pauses, pause, rests, resume
+from django_smtpx.pacing.meter import (
+    PATIENCE,
+    Limit,
+    Meter,
+    count,
+    limits_on,
+    opens_at,
+    used_up_until,
+)
 from django_smtpx.pacing.routes import CREDENTIAL, HOLDS
+from django_smtpx.pacing.scopes import Scope, domain_of, duration
 from django_smtpx.pacing.slots import (
     SLOT_LEASE,
     HeldSlot,
@@ -74,6 +84,7 @@ __all__ = [
     "Limit",
     "Meter",
     "Resting",
+    "Scope",
     "Survey",
     "await_login",
     "book_connection",
@@ -87,6 +98,8 @@ __all__ = [
     "connections",
     "count",
     "credential_mac",
+    "domain_of",
+    "duration",
     "end_login",
     "end_pauses",
     "end_slowdowns",
@@ -115,6 +128,7 @@ __all__ = [
     "reopen_changed",
     "rest_slot",
     "resting_hosts",
+    "rests",
     "resume",
     "resume_senders",
     "resume_senders_of",
@@ -124,5 +138,6 @@ __all__ = [
     "take_sender_probe",
     "take_slot",
     "used_slots",
+    "used_up_until",
     "while_probed",
 ]

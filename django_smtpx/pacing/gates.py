@@ -14,18 +14,23 @@ from django_smtpx.pacing.routes import (
     Key,
     State,
     all_routes,
+    found,
     hold,
     reopen,
     rest,
     resumable,
     rows,
+    said_until,
 )
 from django_smtpx.pacing.worth import begin_anew
 from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from django_smtpx.mailer import Mailer, Way
     from django_smtpx.models import RefusedCredential
@@ -80,22 +85,25 @@ def gate(way: Way, at: datetime) -> Gate:
     A hold for a refused login is keyed on the credential: one that was not
     refused, or whose probe is due, is let through.
     """
-    found = {route.domain: route for route in _on(way)}
-    own = _gate_of_mailer(way.mailer, found.get(""), at)
+    routes = {route.domain: route for route in found(_on, way.name, way.domain)}
+    own = _gate_of_mailer(way.mailer, routes.get(""), at)
     if not own.is_open or not way.domain:
         return own
-    to = _gate_of(found.get(way.domain), at)
+    to = _gate_of(routes.get(way.domain), at)
     return to if not to.is_open or to.probing else own
 
 
 def closed_error(way: Way, closed: Gate) -> SMTPError:
     """Return what ``"now"`` mode raises, unsent, while a mailer or a destination rests."""
     route = rows(Key(way.name, domain=closed.domain)).first()
-    until = f"until {closed.until:%Y-%m-%d %H:%M:%S} UTC" if closed.until else "until it is resumed"
     reason = route.pause_reason if route is not None else ""
     return SMTPError(
-        f"Mailer {Key(way.name, domain=closed.domain)} rests {until}: "
-        f"{reason or 'no reason given'}",
+        said(
+            "Mailer %(name)s rests %(until)s: %(reason)s",
+            name=Key(way.name, domain=closed.domain),
+            until=said_until(closed.until),
+            reason=reason or said("no reason given"),
+        ),
         phase="connect",
         category=(route.category if route is not None else "") or Category.OTHER_TEMPORARY.value,
     )
@@ -166,9 +174,9 @@ def _let_probe(route: Route, at: datetime) -> None:
         ledger.unpark(route.mailer, at)
 
 
-def _on(way: Way) -> list[Route]:
-    domains = {"", way.domain}
-    return list(all_routes().filter(mailer=way.name, host="", sender="", domain__in=domains))
+def _on(mailer: str, domain: str) -> QuerySet[Route]:
+    domains = sorted({"", domain})
+    return all_routes().filter(mailer=mailer, host="", sender="", domain__in=domains)
 
 
 def _gate_of_mailer(mailer: Mailer, route: Route | None, at: datetime) -> Gate:

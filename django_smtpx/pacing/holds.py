@@ -16,6 +16,7 @@ from django_smtpx.pacing.routes import (
     State,
     all_routes,
     bounded,
+    found,
     hold,
     reopen,
     rows,
@@ -23,10 +24,13 @@ from django_smtpx.pacing.routes import (
 )
 from django_smtpx.pacing.slow import slowdown_of
 from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from django_smtpx.mailer import Way
     from django_smtpx.models import Route
@@ -92,7 +96,12 @@ def held_sender_error(way: Way, key: str) -> SMTPError:
     route = rows(Key(way.name, sender=key)).first()
     reason = route.pause_reason if route is not None else ""
     return SMTPError(
-        f"Mail of mailer {way.name!r} {key} is held: {reason or 'no reason given'}",
+        said(
+            "Mail of mailer %(name)s %(key)s is held: %(reason)s",
+            name=repr(way.name),
+            key=key,
+            reason=reason or said("no reason given"),
+        ),
         phase="mail",
         category=(route.category if route is not None else "") or "sender_rejected",
         action="hold",
@@ -170,15 +179,10 @@ def while_probed(resting: Resting, at: datetime) -> Resting:
 
 def survey(way: Way, at: datetime) -> Survey:
     """Return what rests on ``way``, by one query."""
-    own = Q(domain__in={"", way.domain}, sender="")
-    closed = Q(sender__gt="") if way.domain else Q(sender__gt="") | Q(domain__gt="")
-    found = (
-        all_routes().filter(mailer=way.name, host="").filter(own | (closed & ~Q(state=State.OPEN)))
-    )
     senders: dict[str, Resting] = {}
     domains: dict[str, Resting] = {}
     ways: list[Route] = []
-    for route in found:
+    for route in found(_surveyed, way.name, way.domain):
         if route.sender:
             senders[route.sender] = Resting(route.paused_until)
         elif route.domain in ("", way.domain):
@@ -192,6 +196,12 @@ def survey(way: Way, at: datetime) -> Survey:
         rests=None if closed_by is None else _rest_of(closed_by),
         slowdown=slowdown_of(next((r for r in ways if r.domain == way.domain), None)),
     )
+
+
+def _surveyed(mailer: str, domain: str) -> QuerySet[Route]:
+    own = Q(domain__in=sorted({"", domain}), sender="")
+    closed = Q(sender__gt="") if domain else Q(sender__gt="") | Q(domain__gt="")
+    return all_routes().filter(mailer=mailer, host="").filter(own | (closed & ~Q(state=State.OPEN)))
 
 
 def _rest_of(route: Route) -> Resting:

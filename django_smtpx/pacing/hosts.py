@@ -15,9 +15,11 @@ from django_smtpx.pacing.routes import (
     bounded,
     reopen,
     rest,
+    said_until,
     take_probe,
 )
 from django_smtpx.smtp import SMTPError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,9 +127,13 @@ def _behind(resting: Iterable[Route], at: datetime) -> tuple[datetime | None, SM
     until = first.paused_until
     if until is not None and until <= at:
         until = at + PROBE_LASTS
-    when = f"until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "until it is resumed"
     return until, SMTPError(
-        f"The host {first.host} rests {when}: {first.pause_reason or 'no reason given'}",
+        said(
+            "The host %(host)s rests %(until)s: %(reason)s",
+            host=first.host,
+            until=said_until(until),
+            reason=first.pause_reason or said("no reason given"),
+        ),
         phase="connect",
         host=first.host,
         category=first.category or Category.OTHER_TEMPORARY.value,

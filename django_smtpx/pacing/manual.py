@@ -17,6 +17,7 @@ from django_smtpx import ledger
 from django_smtpx.models import RefusedCredential
 from django_smtpx.pacing.holds import resume_senders
 from django_smtpx.pacing.routes import SOUND, Key, State, all_routes, rows
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,7 +51,7 @@ def pause(
     for the log. Raises ``ValueError`` for a time that has passed.
     """
     if until is not None and until <= at:
-        raise ValueError(f"A pause has to end after {at:%Y-%m-%d %H:%M:%S} UTC.")
+        raise ValueError(said("A pause has to end after %(at)s UTC.", at=f"{at:%Y-%m-%d %H:%M:%S}"))
     key = Key(mailer, domain=domain)
     all_routes().get_or_create(**asdict(key))
     # The count of failures stays: one message goes first afterwards.
@@ -94,6 +95,14 @@ def resume(
     ledger.promote(at)
     logger.warning("Mailer %s is resumed (%s)", key, by or "-")
     return True
+
+
+def rests(mailer: str, *, domain: str = "", sender: str = "") -> bool:
+    """Say whether there is anything for :func:`resume` to open."""
+    key = Key(mailer, domain=domain, sender=sender)
+    refused = RefusedCredential.objects.using(ledger.database()).filter(mailer=mailer)
+    closed = rows(key).exclude(state=State.OPEN).exists()
+    return closed or (key == Key(mailer) and refused.exists())
 
 
 def end_pauses(at: datetime) -> None:

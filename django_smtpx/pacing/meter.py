@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from django_smtpx.mailer import Way
+    from django_smtpx.mailer import Mailer, Way
     from django_smtpx.pace import Slowdown
 
 PATIENCE = 10.0
@@ -228,6 +228,19 @@ def opens_at(way: Way, at: datetime) -> datetime:
     ]
     latest = max(times, default=now)
     return at if latest <= now else datetime.fromtimestamp(latest, UTC)
+
+
+def used_up_until(mailer: Mailer, at: datetime) -> datetime | None:
+    """Return when the next content of ``mailer`` may leave by its own rate; None: it may now.
+
+    For who only looks: nothing is written.
+    """
+    if mailer.rate is None:
+        return None
+    limit, now = Limit(mailer.name, "", mailer.rate), at.timestamp()
+    counts = _row(limit).values_list("counts", flat=True).first()
+    opens = Window.load(counts, limit.rate).next_at(now) if counts else now
+    return datetime.fromtimestamp(opens, UTC) if opens > now else None
 
 
 def _next_at(limit: Limit, at: float, wanted: int) -> float:

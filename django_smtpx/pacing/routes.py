@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections
 from django.db.models import Q
 
 from django_smtpx import ledger
 from django_smtpx.models import Category, Route
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -72,6 +75,28 @@ class Key:
 def all_routes() -> QuerySet[Route]:
     """Return the rows, in the outbox's database."""
     return Route.objects.using(ledger.database())
+
+
+def found(ask: Callable[..., QuerySet[Route]], *what: str) -> list[Route]:
+    """Return the rows of ``ask(*what)``, which are mostly none.
+
+    That is asked for each hundred mails, and takes the ORM several times as long as the database:
+    so a question is put into words once.
+    """
+    using = ledger.database()
+    with connections[using].cursor() as cursor:
+        cursor.execute(*_in_words(ask, using, *what))
+        if cursor.fetchone() is None:
+            return []
+    return list(ask(*what))
+
+
+@lru_cache(maxsize=1024)
+def _in_words(
+    ask: Callable[..., QuerySet[Route]], using: str, *what: str
+) -> tuple[str, tuple[Any, ...]]:
+    sql, parameters = ask(*what).query.get_compiler(using).as_sql()
+    return sql, tuple(parameters)
 
 
 def rows(key: Key) -> QuerySet[Route]:
@@ -219,6 +244,13 @@ def reason_of(error: SMTPError) -> str:
     """Return phase, code and text of what closed a route."""
     parts = (error.phase, error.code, error.enhanced_code, error.reply or str(error))
     return " ".join(str(part) for part in parts if part)
+
+
+def said_until(at: datetime | None) -> str:
+    """Return until when something rests; None: until a person resumes it."""
+    if at is None:
+        return said("until it is resumed")
+    return said("until %(time)s UTC", time=f"{at:%Y-%m-%d %H:%M:%S}")
 
 
 def bounded(name: str) -> str:

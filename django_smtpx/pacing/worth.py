@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_smtpx.pace import Concurrency
-from django_smtpx.pacing.routes import Key, all_routes, rows
+from django_smtpx.pacing.routes import Key, all_routes, found, rows
 from django_smtpx.pacing.slots import used_slots
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from django_smtpx.mailer import Way
     from django_smtpx.models import Route
@@ -19,8 +21,8 @@ def connections(way: Way) -> int:
     """Return how many connections ``way`` may have: what its mailer says, and no more than the
     other side has been found to bear.
     """
-    known = _known(way, rows(Key(way.name, domain=way.domain)).first())
-    return known.allowed(way.mailer.max_connections)
+    route = next(iter(found(_of_way, way.name, way.domain)), None)
+    return _known(way, route).allowed(way.mailer.max_connections)
 
 
 def book_connection(way: Way, *, made: bool) -> None:
@@ -45,6 +47,10 @@ def has_free_slot(way: Way, at: datetime) -> bool:
     """Say whether a drain would find a slot for one more connection."""
     most = connections(way)
     return used_slots(way, at, most) < most
+
+
+def _of_way(mailer: str, domain: str) -> QuerySet[Route]:
+    return rows(Key(mailer, domain=domain))
 
 
 def _initial(way: Way) -> Concurrency:

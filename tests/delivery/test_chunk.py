@@ -109,7 +109,7 @@ def test_a_lease_that_is_lost_meanwhile_ends_it(monkeypatch):
     monkeypatch.setattr(chunk_module, "MAX_MESSAGES", 1)
     parts = []
 
-    def lose(bookings, rows):
+    def lose(bookings, rows, meanwhile):
         if bookings:
             Delivery.objects.filter(pk=rows[0].pk).update(lease_token=uuid4())
         return ledger.settle_and_mark(parts[0], bookings, rows)[1]

@@ -258,7 +258,7 @@ def test_a_slow_storage_keeps_the_lease(storage, monkeypatch):
 def test_a_lost_lease_closes_the_file(storage, monkeypatch):
     """Nothing is sent of what is somebody else's by now, and nothing stays open."""
     stored(content=LARGE)
-    monkeypatch.setattr(ledger, "settle_and_mark", lambda lease, bookings, rows: (0, False))
+    monkeypatch.setattr(ledger, "settle_and_mark", lambda *_: (0, False))
     with ScriptedServer() as server, real_queue(server):
         delivery.drain(get_mailer("default"))
         assert server.messages == ()

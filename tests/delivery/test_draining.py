@@ -416,10 +416,10 @@ def test_a_database_that_refuses_stops_the_drain(monkeypatch):
     """When outcomes cannot be written, nothing more is sent, and the rows say "may have left"."""
     original = ledger.settle_and_mark
 
-    def refuse(lease, bookings, rows):
+    def refuse(lease, bookings, *what):
         if bookings:
             raise OperationalError("disk full")
-        return original(lease, bookings, rows)
+        return original(lease, bookings, *what)
 
     with ScriptedServer() as server, real_queue(server):
         for number in range(30):
@@ -478,7 +478,7 @@ def test_a_lost_lease_sends_nothing(monkeypatch):
     """A worker whose rows were claimed by somebody else lets them be."""
     with ScriptedServer() as server, real_queue(server):
         send("a@example.com")
-        monkeypatch.setattr(ledger, "settle_and_mark", lambda lease, bookings, rows: (0, False))
+        monkeypatch.setattr(ledger, "settle_and_mark", lambda *_: (0, False))
         assert delivery.drain(get_mailer("default")) == 0
         assert server.messages == ()
 
@@ -639,11 +639,11 @@ def test_a_stop_in_the_middle_of_settling_is_made_good(monkeypatch):
     original = ledger.settle_and_mark
     calls = []
 
-    def settle(lease, bookings, rows):
+    def settle(lease, bookings, *what):
         calls.append(len(bookings))
         if calls == [0, 1]:
             raise Stop
-        return original(lease, bookings, rows)
+        return original(lease, bookings, *what)
 
     monkeypatch.setattr(ledger, "settle_and_mark", settle)
     with ScriptedServer() as server, real_queue(server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -78,6 +79,23 @@ def test_until_nothing_is_due_or_once():
         assert told == [1]
         assert delivery.run_until_idle() == 1
         assert len(server.messages) == 2
+
+
+def test_what_has_come_due_is_looked_for_once_a_second(monkeypatch):
+    """A round more for what came meanwhile costs no more than the drains."""
+    rounds, now = [], [0.0]
+    monkeypatch.setattr(idle, "upkeep", lambda: rounds.append(now[0]))
+    monkeypatch.setattr(idle, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    counts = iter((1, 1, 1, 0))
+
+    def drain(mailer):
+        now[0] += 0.6
+        return next(counts)
+
+    monkeypatch.setattr(idle, "drain", drain)
+    with ScriptedServer() as server, real_queue(server):
+        assert delivery.run_until_idle(["default"]) == 3
+    assert rounds == [0.0, 1.2]
 
 
 def test_purge_counts():

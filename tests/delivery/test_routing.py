@@ -12,6 +12,7 @@ from django_smtpx.config.options import parse
 from django_smtpx.delivery import families, routing, troubles
 from django_smtpx.ledger import PolicyStore
 from django_smtpx.mailer import Way
+from django_smtpx.mx.cache import Cache
 from django_smtpx.mx.mta_sts import Policy, Stored
 from django_smtpx.mx.route import Route
 from django_smtpx.smtp import ResolveError
@@ -134,13 +135,14 @@ def test_a_policy_that_was_found_within_a_transaction():
 
 def test_the_family_that_a_host_prefers(monkeypatch):
     """What took the mail is gone to for an hour; what has only the other one is no such host."""
+    now = [0.0]
+    monkeypatch.setattr(families, "_preferred", Cache(lambda: now[0]))
     assert families.preferred(BOTH) is BOTH
     families.prefer("mx.example", "2001:db8::1")
     assert families.preferred(BOTH).addresses == ("2001:db8::1",)
     only = replace(BOTH, addresses=("192.0.2.1",))
     assert families.preferred(only) is only
-    monkeypatch.setattr(families, "REMEMBERED", -1.0)
-    families.prefer("mx.example", "2001:db8::1")
+    now[0] += families.REMEMBERED
     assert families.preferred(BOTH) is BOTH
 
 
@@ -154,8 +156,8 @@ def test_the_other_family_of_a_host():
 
 def test_hosts_that_are_remembered_are_bounded(monkeypatch):
     """The oldest go first."""
-    monkeypatch.setattr(families, "_MOST", 2)
-    monkeypatch.setattr(troubles, "_MOST", 2)
+    monkeypatch.setattr(families, "_preferred", Cache(time.monotonic, most=2))
+    monkeypatch.setattr(troubles, "_noted", Cache(time.monotonic, most=2))
     for number in range(3):
         families.prefer(f"{number}.example", "2001:db8::1")
         assert not troubles.note(f"{number}.example", 25)
@@ -167,9 +169,10 @@ def test_hosts_that_are_remembered_are_bounded(monkeypatch):
 
 def test_trouble_with_tls_is_remembered(monkeypatch):
     """From the first failure on, for an hour."""
+    now = [0.0]
+    monkeypatch.setattr(troubles, "_noted", Cache(lambda: now[0]))
     assert not troubles.note("mx.example", 25)
     assert troubles.note("mx.example", 25)
     assert not troubles.note("mx.example", 26)
-    monkeypatch.setattr(troubles, "REMEMBERED", -1.0)
-    assert troubles.note("mx.example", 25)
+    now[0] += troubles.REMEMBERED
     assert not troubles.note("mx.example", 25)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from queue import Queue
 from uuid import uuid4
 
 import pytest
 from django.db import DataError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_smtpx import ledger
+from django_smtpx.ledger import statements
 from django_smtpx.ledger.sql import Insert, Update
 from django_smtpx.ledger.statements import all_at_once, insert_for, update_rows
 from django_smtpx.models import Attempt, Delivery, Message
-from tests.factories import booking, claimed, statuses, stored
+from tests.factories import booking, claimed, composed, statuses, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,6 +53,30 @@ def test_a_mail_is_stored_by_as_few_statements_as_can_be():
         "a@example.com",
         "b@example.com",
     ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"priority": 3, "require_tls": True, "tags": ["a"], "metadata": {"b": "'%s'"}}],
+    ids=["as usual", "nothing as usual"],
+)
+def test_a_mail_that_is_stored_alone_has_the_rows_of_one_among_others(values):
+    """What is not said in its statement, and what is, comes to the same."""
+    later = timezone.now() + timedelta(hours=1)
+    own = {"send_at": later, "expires_at": later + timedelta(hours=1)} if values else {}
+    mails = [composed(("a@example.com", "postmaster"), **values, **own) for _ in range(3)]
+    alone = ledger.store([("default", mails[0])])
+    among = ledger.store([("default", mail) for mail in mails[1:]])
+    differs = {"id", "message", "uuid", "content", "message_id", "subject", "created_at", "data"}
+    differs |= set() if own else {"age_from", "next_attempt_at", "delay_notice_at"}
+
+    def rows_of(message):
+        message.refresh_from_db()
+        rows = (message, message.body, *message.deliveries.order_by("pk"))
+        fields = [(row, one.name) for row in rows for one in row._meta.fields]
+        return [(name, getattr(row, name)) for row, name in fields if name not in differs]
+
+    assert rows_of(alone[0].message) == rows_of(among[0].message)
 
 
 def test_a_stored_message_is_the_row_that_it_was_stored_as():
@@ -209,3 +236,26 @@ def test_many_rows_take_several_statements():
     insert_for(Delivery, keys, insert, "default")
     assert Delivery.objects.get().reply == Attempt.objects.get().reply == str(key)
     assert Attempt.objects.get().number == 1
+
+
+@pytest.mark.skipif(not POSTGRES, reason="elsewhere there are several statements")
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("marked", [0, 2])
+def test_words_that_are_known_get_the_same_values(monkeypatch, alike, marked):
+    """Each value stands where the words that are made anew have its place."""
+    lease, rows = several(5)
+    outcomes = [
+        booking(row)._replace(duration=0.5 if alike else 0.5 + place)
+        for place, row in enumerate(rows[:3])
+    ]
+    asked = []
+    original = statements._parameters
+    monkeypatch.setattr(
+        statements, "_parameters", lambda *what: asked.append(what) or original(*what)
+    )
+    ledger.settle_and_mark(lease, outcomes, rows[3 : 3 + marked])
+    (what,) = asked
+    made = statements._all_in_words(*what)
+    assert original(*what) == list(made.parameters)
+    assert made.sql in statements._known.values()
+    assert made.sql.count("%s") == len(made.parameters)
