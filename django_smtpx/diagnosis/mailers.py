@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
+from django_smtpx.addresses import addr_spec
 from django_smtpx.compose import compose
 from django_smtpx.config import get_mailer, named
 from django_smtpx.delivery.routing import route_of
-from django_smtpx.diagnosis.causes import Case, explain
-from django_smtpx.diagnosis.heard import Heard
-from django_smtpx.diagnosis.running import Trial, try_host
-from django_smtpx.diagnosis.values import STEPS, Diagnosis, Step
+from django_smtpx.diagnosis.domain import domain_steps
 from django_smtpx.mailer import Way
 from django_smtpx.smtp import Envelope, SMTPError
+from django_smtpx.smtp.diagnosis import STEPS, Diagnosis, Step, Trial, configuration, try_host
+from django_smtpx.smtp.diagnosis.causes import Case, explain
+from django_smtpx.smtp.diagnosis.heard import Heard
 from django_smtpx.smtp.options import verifies
+from django_smtpx.smtp.wording import because, joined, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,26 +38,35 @@ _BODY = (
 )
 
 
-def diagnose(name: str, to: str = "", *, send: bool = False) -> Iterator[Diagnosis]:
+def diagnose(
+    name: str, to: str = "", *, send: bool = False, address: str = ""
+) -> Iterator[Diagnosis]:
     """Give the diagnosis of each host of the mailer ``name``.
 
     With ``to``, MAIL and RCPT are said as for a mail from DEFAULT_FROM_EMAIL to there; with
     ``send`` a small one goes to it, by the first host that passes. Where mail goes straight to
-    domains there is nothing but the configuration to look at without ``to``. Raises
-    ``ImproperlyConfigured`` for a name that is not known, and ``ValueError`` where ``to``, or the
-    sender, is no address.
+    domains the sending domain is looked at, too, as for mail that others see come from the IP
+    address ``address`` (where that is not told, this machine's own), and without ``to`` nothing but
+    that and the configuration. Raises ``ImproperlyConfigured`` for a name that is not known, and
+    ``ValueError`` where ``to``, the sender or ``address`` is no address.
     """
+    if address:
+        address = str(ip_address(address))
     try:
         mailer = get_mailer(name)
     except ImproperlyConfigured as error:
         if name not in named.mailer_errors():
             raise
-        told = "Correct it in the settings; manage.py check says the same."
+        told = said("Correct it in the settings; manage.py check says the same.")
         yield _ended(name, Step("configuration", False, {}, str(error), told))
         return
     mail = _mail(mailer, to) if to else None
     if mailer.transport == "mx":
-        yield _straight(mailer, mail, send=send)
+        with ThreadPoolExecutor(1) as pool:
+            # Both wait for others, and not for each other.
+            of_domain = pool.submit(domain_steps, mailer, sender=_sender(), address=address)
+            found = _straight(mailer, mail, send=send)
+            yield replace(found, steps=found.steps + of_domain.result())
         return
     sent = False
     for options in mailer.hosts:
@@ -87,13 +100,10 @@ def _diagnosis(
 
 
 def _configuration(mailer: Mailer, options: Options, route: Route | None = None) -> Step:
-    login = options.credential
     evidence: dict[str, Any] = {
         "transport": mailer.transport,
         "mode": mailer.mode,
-        "security": str(options.security),
-        "login": "none" if login is None else "token" if login.token is not None else "password",
-        "verify": verifies(options),
+        **configuration(options).evidence,
     }
     if mailer.redirect_to:
         evidence["redirect_to"] = list(mailer.redirect_to)
@@ -101,7 +111,7 @@ def _configuration(mailer: Mailer, options: Options, route: Route | None = None)
         evidence |= _route(route)
     note = ""
     for has, lacks in named.half_credentials(mailer.name):
-        note = f"There is {has} and no {lacks}: nobody logs in."
+        note = said("There is %(has)s and no %(lacks)s: nobody logs in.", has=has, lacks=lacks)
     return Step("configuration", True, evidence, note)
 
 
@@ -112,7 +122,7 @@ def _straight(mailer: Mailer, mail: Composed | None, *, send: bool) -> Diagnosis
     mx = mailer.mx
     assert mx is not None
     if mail is None:
-        note = "Mail goes straight to the recipients' servers: with --to, they are looked at."
+        note = said("Mail goes straight to the recipients' servers: with --to, they are looked at.")
         return _ended(mailer.name, replace(_configuration(mailer, mx.template), cause=note))
     domain = mail.recipients[0].rpartition("@")[2].lower()
     try:
@@ -127,6 +137,11 @@ def _straight(mailer: Mailer, mail: Composed | None, *, send: bool) -> Diagnosis
     return _diagnosis(mailer, first, mail, send=send, route=route)
 
 
+def _sender() -> str:
+    """Return the address of DEFAULT_FROM_EMAIL, as Django puts it into mail without another."""
+    return addr_spec(EmailMessage().from_email)
+
+
 def _route(route: Route) -> dict[str, Any]:
     """Return the servers of a domain, and the TLS that each must show."""
     found: dict[str, Any] = {
@@ -134,7 +149,7 @@ def _route(route: Route) -> dict[str, Any]:
         "servers": [_server(options) for options in route.hosts],
     }
     if route.failures:
-        found["left_out"] = [f"{error.host}: {error}" for error in route.failures]
+        found["left_out"] = [because(error.host, error) for error in route.failures]
     policy = route.found.policy if route.found is not None else None
     if policy is not None:
         found["mta_sts"] = policy.mode
@@ -142,11 +157,15 @@ def _route(route: Route) -> dict[str, Any]:
 
 
 def _server(options: Options) -> str:
-    asked = f", asked for by {options.tls_reason}" if options.tls_reason else ""
-    checked = "a certificate that holds" if verifies(options) else "any certificate"
+    checked = said("any certificate")
     if options.tlsa:
-        checked = "a certificate that fits its TLSA records"
-    return f"{options.host}: TLS {options.security}, {checked}{asked}"
+        checked = said("a certificate that fits its TLSA records")
+    elif verifies(options):
+        checked = said("a certificate that holds")
+    wanted = joined("", (f"{options.host}: TLS {options.security}, ", checked))
+    if not options.tls_reason:
+        return wanted
+    return said("%(wanted)s, asked for by %(policy)s", wanted=wanted, policy=options.tls_reason)
 
 
 def _ended(name: str, *done: Step) -> Diagnosis:

@@ -58,6 +58,11 @@ class Cache(Generic[V]):
         with self._lock:
             self._kept.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._kept.clear()
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from django_smtpx.smtp import dane
 from django_smtpx.smtp.errors import ResolveError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +86,10 @@ def _asked(question: Callable[[str], Answer[T]], name: str, host: str) -> Answer
     try:
         return question(name)
     except ResolveError as error:
-        error.message += f"; without it, nobody knows what certificate {host} must show"
+        error.message = said(
+            "%(failure)s; without it, nobody knows what certificate %(host)s must show",
+            failure=error.message,
+            host=host,
+        )
         error.tls_failure = "dnssec-invalid"
         raise

@@ -10,6 +10,7 @@ answer was validated with DNSSEC is for those servers to say, by the AD bit (RFC
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from django_smtpx.mx.servers import Failed, Question, Servers, is_address
 from django_smtpx.smtp.dane import TLSA
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ResolveError
+from django_smtpx.smtp.wording import because, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,20 +75,31 @@ class ResolverOptions:
     def __post_init__(self) -> None:
         for address in self.nameservers:
             if not is_address(address):
-                raise ValueError(f"A name server is given by its IP address, not as {address!r}")
+                raise ValueError(
+                    said(
+                        "A name server is given by its IP address, not as %(address)s",
+                        address=repr(address),
+                    )
+                )
 
 
 class Resolver:
     """Asks for records by name. Thread-safe and fork-safe.
 
     Names come and go as A-labels. Each method raises :class:`.ResolveError`
-    where nobody could say.
+    where nobody could say. No answer is waited for beyond ``within``, whatever
+    the options say of one.
     """
 
     def __init__(
-        self, options: ResolverOptions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        options: ResolverOptions,
+        *,
+        within: Deadline | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.options = options
+        self._within = within
         self._servers = Servers(options.nameservers, options.port)
         self._cache: Cache[Answer[Any]] = Cache(clock)
 
@@ -141,10 +154,16 @@ class Resolver:
         """Return what ``name`` itself is an alias of, if it is one; nothing is followed."""
         return self._ask(name, dns.rdatatype.CNAME, _targets, self._deadline())
 
+    def ptr(self, address: str) -> Answer[str]:
+        """Return the names of an IP address (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
+        name = ipaddress.ip_address(address).reverse_pointer
+        return self._ask(name, dns.rdatatype.PTR, _targets, self._deadline())
+
     # -- asking ----------------------------------------------------------------------------------
 
     def _deadline(self) -> Deadline:
-        return Deadline(self.options.timeout)
+        limit = self.options.timeout
+        return Deadline(limit if self._within is None else min(limit, self._within.left))
 
     def _ask(
         self,
@@ -202,13 +221,15 @@ class _Walk:
             if alias is None:
                 break
             if isinstance(alias[0], GenericRdata):
-                raise self.failed("its CNAME record is malformed")
+                raise self.failed(said("its CNAME record is malformed"))
             self._follow(alias[0].target)
             self._believe_for(alias.ttl)
             moved = True
         self.exists = message.rcode() != dns.rcode.NXDOMAIN
         if records is not None and not self.exists:
-            raise self.failed("a server says that there is no such name, and gives its records")
+            raise self.failed(
+                said("a server says that there is no such name, and gives its records")
+            )
         if records is not None:
             self.records = records
             self._believe_for(records.ttl)
@@ -219,19 +240,30 @@ class _Walk:
 
     def failed(self, why: str) -> ResolveError:
         """Return the error for a walk that cannot go on."""
-        way = ""
-        if self.question.name != self.first.name:
-            way = f", an alias of {_text(self.question.name)}"
-        return failure(f"{self.first}{way}: {why}")
+        if self.question.name == self.first.name:
+            return failure(because(self.first, why))
+        return failure(
+            said(
+                "%(question)s, an alias of %(name)s: %(why)s",
+                question=self.first,
+                name=_text(self.question.name),
+                why=why,
+            )
+        )
 
     def _at_hand(self, message: dns.message.Message, rdtype: RdataType) -> RRset | None:
         return message.get_rrset(message.answer, self.question.name, dns.rdataclass.IN, rdtype)
 
     def _follow(self, target: Name) -> None:
         if target in self._seen:
-            raise self.failed("its CNAME records go round in a circle")
+            raise self.failed(said("its CNAME records go round in a circle"))
         if len(self._seen) > MOST_ALIASES:
-            raise self.failed(f"there are more than {MOST_ALIASES} CNAME records in a row")
+            raise self.failed(
+                said(
+                    "there are more than %(most)s CNAME records in a row",
+                    most=MOST_ALIASES,
+                )
+            )
         self._seen.append(target)
         self.question = Question(target, self.first.rdtype, dnssec=self.first.dnssec)
 
@@ -242,7 +274,7 @@ class _Walk:
 def failure(why: str) -> ResolveError:
     """Return the error for a question that nobody could answer, which ``why`` begins with."""
     return ResolveError(
-        f"The DNS gives no usable answer for {why}",
+        said("The DNS gives no usable answer for %(why)s", why=why),
         phase="resolve",
         category="dns_error",
         action="retry",
@@ -280,7 +312,13 @@ def _exchangers(records: RRset, question: Question) -> tuple[MX, ...]:
     if len(records) == 1 and found and found[0][1] == ".":
         return (MX(found[0][0], ""),)
     listed = ", ".join([*(f"{preference} {host!r}" for preference, host in found), *malformed])
-    raise failure(f"{question}: no record names a host that mail could go to ({listed})")
+    raise failure(
+        said(
+            "%(question)s: no record names a host that mail could go to (%(listed)s)",
+            question=question,
+            listed=listed,
+        )
+    )
 
 
 def _is_host(name: str) -> bool:
@@ -330,5 +368,11 @@ def _some(records: RRset, question: Question) -> list[Any]:
     """Return the records that could be read. Raises ResolveError where there are none."""
     read, malformed = _whole(records)
     if not read:
-        raise failure(f"{question}: each record is malformed ({', '.join(malformed)})")
+        raise failure(
+            said(
+                "%(question)s: each record is malformed (%(malformed)s)",
+                question=question,
+                malformed=", ".join(malformed),
+            )
+        )
     return read

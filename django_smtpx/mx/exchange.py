@@ -16,6 +16,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.wire
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,9 +67,11 @@ def _over_udp(
                 else:
                     return answer
     except TimeoutError as error:
-        raise Silent(came or "gave no answer") from error
+        raise Silent(came or said("gave no answer")) from error
     except OSError as error:
-        raise Silent(f"cannot be reached: {error.strerror or error}") from error
+        raise Silent(
+            said("cannot be reached: %(reason)s", reason=error.strerror or error)
+        ) from error
 
 
 def _over_tcp(
@@ -80,14 +84,16 @@ def _over_tcp(
             (length,) = struct.unpack("!H", _exactly(sock, 2, end))
             answer = _exactly(sock, length, end)
     except TimeoutError as error:
-        raise Silent("has a long answer, and did not give it over TCP in time") from error
+        raise Silent(said("has a long answer, and did not give it over TCP in time")) from error
     except (EOFError, OSError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise Silent(f"has a long answer, and did not give it over TCP: {said}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise Silent(
+            said("has a long answer, and did not give it over TCP: %(reason)s", reason=reason)
+        ) from error
     try:
         return _read(answer, query)
     except ValueError as error:
-        raise Silent(f"{error} over TCP") from error
+        raise Silent(said("%(error)s over TCP", error=error)) from error
 
 
 def _exactly(sock: socket.socket, count: int, end: float) -> bytes:
@@ -96,7 +102,7 @@ def _exactly(sock: socket.socket, count: int, end: float) -> bytes:
         sock.settimeout(_left(end))
         part = sock.recv(count - len(read))
         if not part:
-            raise EOFError("the connection was closed")
+            raise EOFError(said("the connection was closed"))
         read += part
     return read
 
@@ -112,7 +118,7 @@ def _read(wire: bytes, query: dns.message.QueryMessage) -> dns.message.Message:
     """Return the message; raise ValueError, saying why, where it is no answer to ``query``."""
     answer = _parsed(lambda: dns.message.from_wire(wire, continue_on_error=True))
     if not query.is_response(answer):
-        raise ValueError("answered another question")
+        raise ValueError(said("answered another question"))
     if answer.errors and not answer.flags & dns.flags.TC:
         _parsed(lambda: _add_malformed(answer, wire))
     return answer
@@ -123,7 +129,7 @@ def _parsed(parse: Callable[[], dns.message.Message]) -> dns.message.Message:
         return parse()
     except (dns.exception.DNSException, ValueError) as error:
         text = str(error).rstrip(".") or type(error).__name__
-        raise ValueError(f"gave a malformed answer ({text})") from error
+        raise ValueError(said("gave a malformed answer (%(text)s)", text=text)) from error
 
 
 def _add_malformed(answer: dns.message.Message, wire: bytes) -> dns.message.Message:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_smtpx.mx import waiting
 from django_smtpx.smtp.deadline import Deadline
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,21 +86,31 @@ def ask(
     """
     deadline = Deadline(timeout)
     if not addresses:
-        raise HTTPSError(f"{request.host} has no address")
+        raise HTTPSError(said("%(host)s has no address", host=request.host))
     try:
         sock = _connect(request, addresses, _context(ca_file), deadline)
         with sock:
             return _converse(request, _Wire(sock, deadline), most)
     except ssl.SSLCertVerificationError as error:
         raise HTTPSError(
-            f"the certificate of {request.host} does not hold: {error.verify_message}",
+            said(
+                "the certificate of %(host)s does not hold: %(reason)s",
+                host=request.host,
+                reason=error.verify_message,
+            ),
             certificate=True,
         ) from error
     except TimeoutError as error:
-        raise HTTPSError(f"{request.host} took longer than {timeout:g} s") from error
+        raise HTTPSError(
+            said(
+                "%(host)s took longer than %(seconds)s s", host=request.host, seconds=f"{timeout:g}"
+            )
+        ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        said = str(error) or type(error).__name__
-        raise HTTPSError(f"{request.host} gave no valid response: {said}") from error
+        reason = str(error) or type(error).__name__
+        raise HTTPSError(
+            said("%(host)s gave no valid response: %(reason)s", host=request.host, reason=reason)
+        ) from error
 
 
 def _connect(
@@ -176,11 +187,20 @@ def _converse(request: Request, wire: _Wire, most: int) -> Response:
     with connection.getresponse() as response:
         body = response.read(most + 1)
         if len(body) > most:
-            raise HTTPSError(f"{request.host} sent more than {most} bytes", too_large=True)
+            raise HTTPSError(
+                said("%(host)s sent more than %(most)s bytes", host=request.host, most=most),
+                too_large=True,
+            )
         if response.length:
-            raise HTTPSError(f"{request.host} ended its response {response.length} bytes early")
-        said = str(response.headers.get("Content-Type", ""))
-        return Response(response.status, said.partition(";")[0].strip().lower(), body)
+            raise HTTPSError(
+                said(
+                    "%(host)s ended its response %(length)s bytes early",
+                    host=request.host,
+                    length=response.length,
+                )
+            )
+        media_type = str(response.headers.get("Content-Type", ""))
+        return Response(response.status, media_type.partition(";")[0].strip().lower(), body)
 
 
 class _Wire:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from django_smtpx.mx.cache import Cache
 from django_smtpx.mx.policy_host import PolicyHosts, Unavailable
 from django_smtpx.smtp.errors import ResolveError
+from django_smtpx.smtp.wording import because, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +176,9 @@ def parse_record(records: Sequence[str]) -> str | None:
     if not ours:
         return None
     if len(ours) > 1:
-        raise BadPolicy(f"there are {len(ours)} TXT records for MTA-STS, and one is allowed")
+        raise BadPolicy(
+            said("there are %(count)s TXT records for MTA-STS, and one is allowed", count=len(ours))
+        )
     fields: dict[str, str] = {}
     parts = [part.strip(" \t") for part in ours[0].split(";")]
     if not parts[-1]:
@@ -183,10 +186,10 @@ def parse_record(records: Sequence[str]) -> str | None:
     for part in parts:
         field = _RECORD_FIELD.fullmatch(part)
         if field is None:
-            raise BadPolicy(f"its TXT record has the field {part[:80]!r}")
+            raise BadPolicy(said("its TXT record has the field %(part)s", part=repr(part[:80])))
         fields.setdefault(field[1], field[2])
     if not _ID.fullmatch(fields.get("id", "")):
-        raise BadPolicy("its TXT record has no id of 1 to 32 letters and digits")
+        raise BadPolicy(said("its TXT record has no id of 1 to 32 letters and digits"))
     return fields["id"]
 
 
@@ -199,7 +202,7 @@ def parse_policy(body: bytes, domain: str, record_id: str) -> Policy:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise BadPolicy("its policy is not in UTF-8") from error
+        raise BadPolicy(said("its policy is not in UTF-8")) from error
     fields: dict[str, str] = {}
     hosts: dict[str, None] = {}
     for line in re.split(r"\r?\n", text):
@@ -207,7 +210,7 @@ def parse_policy(body: bytes, domain: str, record_id: str) -> Policy:
             continue
         key, colon, value = line.partition(":")
         if not colon or not _KEY.fullmatch(key):
-            raise BadPolicy(f"its policy has the line {line[:80]!r}")
+            raise BadPolicy(said("its policy has the line %(line)s", line=repr(line[:80])))
         if key == "mx":
             hosts[_pattern(value.strip(" \t"))] = None
         else:
@@ -218,20 +221,30 @@ def parse_policy(body: bytes, domain: str, record_id: str) -> Policy:
 def _pattern(value: str) -> str:
     pattern = value.lower()
     if len(pattern) > _LONGEST_NAME or not _PATTERN.fullmatch(pattern):
-        raise BadPolicy(f"its policy has the mx {value[:80]!r}")
+        raise BadPolicy(said("its policy has the mx %(value)s", value=repr(value[:80])))
     return pattern
 
 
 def _policy(fields: dict[str, str], mx: tuple[str, ...], domain: str, record_id: str) -> Policy:
     if fields.get("version") != "STSv1":
-        raise BadPolicy("its policy has no 'version: STSv1'")
+        raise BadPolicy(said("its policy has no 'version: STSv1'"))
     mode = _MODES.get(fields.get("mode", ""))
     if mode is None:
-        raise BadPolicy(f"its policy has no mode that is known: {fields.get('mode', '')[:80]!r}")
+        raise BadPolicy(
+            said(
+                "its policy has no mode that is known: %(value)s",
+                value=repr(fields.get("mode", "")[:80]),
+            )
+        )
     if not _MAX_AGE.fullmatch(fields.get("max_age", "")):
-        raise BadPolicy(f"its policy has no max_age in seconds: {fields.get('max_age', '')[:80]!r}")
+        raise BadPolicy(
+            said(
+                "its policy has no max_age in seconds: %(value)s",
+                value=repr(fields.get("max_age", "")[:80]),
+            )
+        )
     if mode != "none" and not mx:
-        raise BadPolicy("its policy names no mx")
+        raise BadPolicy(said("its policy names no mx"))
     return Policy(domain, mode, mx, min(int(fields["max_age"]), LONGEST), record_id)
 
 
@@ -311,7 +324,7 @@ class Policies:
             self._silent.put(domain, failure, PAUSE)
             raise _NoRecord(failure) from error
         except BadPolicy as error:
-            raise _NoRecord(Failure("sts-policy-invalid", f"{domain}: {error}")) from error
+            raise _NoRecord(Failure("sts-policy-invalid", because(domain, error))) from error
 
     def _is_old(self, stored: Stored, now: float) -> bool:
         """Say whether a policy that holds is to be fetched anew all the same."""
@@ -335,7 +348,7 @@ class Policies:
         except Unavailable as error:
             failure = Failure(error.tls_failure, str(error))
         except BadPolicy as error:
-            failure = Failure("sts-policy-invalid", f"{domain}: {error}")
+            failure = Failure("sts-policy-invalid", because(domain, error))
         else:
             self._keep(stored, policy)
             return Found(policy)

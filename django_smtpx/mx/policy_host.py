@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from django_smtpx.mx.https import MOST, PORT, TIMEOUT, HTTPSError, Request, Response, ask
 from django_smtpx.smtp.errors import ResolveError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.mx.answers import Answer
@@ -74,9 +75,21 @@ def _kind(error: HTTPSError) -> str:
 def _body(host: str, response: Response) -> bytes:
     if response.status != _OK:
         # A redirect, too: it could lead anywhere (section 3.3).
-        raise Unavailable(f"{host} answered with the status {response.status}, not {_OK}")
+        raise Unavailable(
+            said(
+                "%(host)s answered with the status %(status)s, not %(wanted)s",
+                host=host,
+                status=response.status,
+                wanted=_OK,
+            )
+        )
     if response.media_type != "text/plain":
         raise Unavailable(
-            f"{host} answered with {response.media_type}, not text/plain", "sts-policy-invalid"
+            said(
+                "%(host)s answered with %(media_type)s, not text/plain",
+                host=host,
+                media_type=response.media_type,
+            ),
+            "sts-policy-invalid",
         )
     return response.body

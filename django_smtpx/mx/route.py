@@ -20,13 +20,15 @@ import ipaddress
 import random
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from django_smtpx.mx import dane as dane_records
 from django_smtpx.mx.answers import MX
 from django_smtpx.mx.own import is_own_address
+from django_smtpx.mx.refusals import not_named, refuse_address, refuse_domain, refuse_loop
 from django_smtpx.smtp.errors import ResolveError, SMTPError, TLSError
 from django_smtpx.smtp.options import Options, Security, local_helo_name, verifies
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +87,7 @@ class Route:
         certificate that holds (RFC 8689 section 4.2.1).
         """
         return tuple(
-            options if verifies(options) else _verified(options, "the message's REQUIRETLS")
+            options if verifies(options) else _verified(options, said("the message's REQUIRETLS"))
             for options in self.hosts
         )
 
@@ -132,7 +134,7 @@ class Router:
             return self._to_literal(domain)
         name = domain.lower().rstrip(".")
         if not name:
-            _refuse_address("The address has no domain that mail could go to")
+            refuse_address(said("The address has no domain that mail could go to"))
         mx = self._resolver.mx(name)
         servers = self._servers(name, mx)
         found = self._policies.policy_for(name) if self._policies and heeding else None
@@ -161,9 +163,11 @@ class Router:
     def _to_literal(self, domain: str) -> Route:
         address = _address_of(domain)
         if address is None:
-            _refuse_address(f"{domain} is no address literal (RFC 5321 section 4.1.3)")
+            refuse_address(
+                said("%(domain)s is no address literal (RFC 5321 section 4.1.3)", domain=domain)
+            )
         if self._is_ours(address):
-            _refuse_loop(domain)
+            refuse_loop(domain)
         return Route(domain=domain, hosts=(self.to(address, (address,)),))
 
     def _servers(self, name: str, mx: Answer[MX]) -> list[_Server]:
@@ -172,19 +176,26 @@ class Router:
         Raises where there is none of them.
         """
         if not mx.exists:
-            _refuse_domain(f"There is no domain {name}")
+            refuse_domain(said("There is no domain %(name)s", name=name))
         exchangers = [record for record in mx.records if record.host]
         if mx.records and not exchangers:
-            _refuse_domain(f"{name} takes no mail: it has a null MX (RFC 7505)", _NULL_MX)
+            refuse_domain(
+                said("%(name)s takes no mail: it has a null MX (RFC 7505)", name=name), _NULL_MX
+            )
         implicit = not exchangers
         servers = self._looked_up(exchangers or [MX(0, name)], name)
         if servers:
             return servers
         if implicit:
-            _refuse_domain(f"{name} has neither mail exchangers nor an address in the DNS")
+            refuse_domain(
+                said("%(name)s has neither mail exchangers nor an address in the DNS", name=name)
+            )
         raise ResolveError(
-            f"No mail exchanger of {name} has an address: "
-            f"{', '.join(record.host for record in exchangers[:MOST_HOSTS])}",
+            said(
+                "No mail exchanger of %(name)s has an address: %(exchangers)s",
+                name=name,
+                exchangers=", ".join(record.host for record in exchangers[:MOST_HOSTS]),
+            ),
             phase="resolve",
             category="dns_error",
         )
@@ -197,7 +208,7 @@ class Router:
             looked_at = [self._look_up(record.host) for record in equals]
             if any(server.ours for server in looked_at):
                 if not servers:
-                    _refuse_loop(name)
+                    refuse_loop(name)
                 break
             servers += [server for server in looked_at if server.addresses or server.error]
         return servers
@@ -307,7 +318,7 @@ class _Judging:
             verify=True,
             tlsa=found.records,
             names=tuple(dict.fromkeys(names)),
-            tls_reason=f"the TLSA records of {found.name}",
+            tls_reason=said("the TLSA records of %(name)s", name=found.name),
         )
 
     def _by_policy(self, options: Options) -> None:
@@ -315,9 +326,11 @@ class _Judging:
         if policy is None:
             self.hosts.append(options)
             return
-        reason = f"the MTA-STS policy of {self._name} ({policy.mode})"
+        reason = said(
+            "the MTA-STS policy of %(name)s (%(mode)s)", name=self._name, mode=policy.mode
+        )
         if not policy.matches(options.host):
-            self.failures.append(_not_named(options.host, reason, policy))
+            self.failures.append(not_named(options.host, reason, policy))
             if policy.mode != "enforce":
                 self.hosts.append(options)
             return
@@ -344,48 +357,8 @@ def _encrypted(options: Options, name: str) -> Options:
     """
     if options.security is Security.STARTTLS:
         return options
-    reason = f"the TLSA records of {name}, none of which can be used"
+    reason = said("the TLSA records of %(name)s, none of which can be used", name=name)
     return replace(options, security=Security.STARTTLS, verify=False, tls_reason=reason)
-
-
-def _not_named(host: str, reason: str, policy: Policy) -> TLSError:
-    """Return why a server that the policy does not name is left out (RFC 8461 section 4.1)."""
-    named = ", ".join(policy.mx) or "no server"
-    return TLSError(
-        f"{host} is not among the servers that {reason} names: {named}",
-        phase="resolve",
-        host=host,
-        category="tls_error",
-        tls_failure="validation-failure",
-    )
-
-
-def _refuse_domain(why: str, enhanced_code: str = "") -> NoReturn:
-    raise ResolveError(
-        why,
-        phase="resolve",
-        enhanced_code=enhanced_code,
-        category="domain_unknown",
-        action="fail",
-        temporary=False,
-    )
-
-
-def _refuse_address(why: str) -> NoReturn:
-    raise ResolveError(
-        why, phase="resolve", category="address_invalid", action="fail", temporary=False
-    )
-
-
-def _refuse_loop(domain: str) -> NoReturn:
-    raise ResolveError(
-        f"Mail for {domain} loops back here: this machine is its best mail exchanger",
-        phase="resolve",
-        enhanced_code="5.4.6",
-        category="loop",
-        action="fail",
-        temporary=False,
-    )
 
 
 def _address_of(literal: str) -> str | None:

@@ -19,6 +19,7 @@ import dns.resolver
 
 from django_smtpx.mx import waiting
 from django_smtpx.mx.exchange import Silent, exchange
+from django_smtpx.smtp.wording import also, joined, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,12 +39,12 @@ _ROUNDS = (1, 2)
 left: a lost packet is made good soon, and a slow answer still has the longer part to come."""
 
 _MEANING = {
-    "SERVFAIL": (
+    "SERVFAIL": said(
         "the domain's own servers do not answer it, or what they say contradicts its DNSSEC"
     ),
-    "REFUSED": "it does not resolve names for this machine",
-    "NOTIMP": "it does not know such questions",
-    "FORMERR": "it does not understand the question",
+    "REFUSED": said("it does not resolve names for this machine"),
+    "NOTIMP": said("it does not know such questions"),
+    "FORMERR": said("it does not understand the question"),
 }
 
 
@@ -64,7 +65,8 @@ class Question:
     dnssec: bool = False
 
     def __str__(self) -> str:
-        return f"{self.rdtype.name} of {self.name.to_text(omit_final_dot=True)}"
+        name = self.name.to_text(omit_final_dot=True)
+        return said("%(kind)s of %(name)s", kind=self.rdtype.name, name=name)
 
     def message(self, *, edns: bool) -> dns.message.QueryMessage:
         """Return the query, with a new random id."""
@@ -115,8 +117,9 @@ class Servers:
             except _Unwilling as unwilling:
                 came[address].append(str(unwilling))
                 asking = [one for one in asking if one[1] != address]
-        sentences = [self._sentence(address, said) for address, said in came.items()]
-        raise Failed(f"{'; '.join(sentences)}; after {time.monotonic() - started:.1f} s")
+        answers = also((self._sentence(address, told) for address, told in came.items()))
+        taken = f"{time.monotonic() - started:.1f}"
+        raise Failed(said("%(answers)s; after %(seconds)s s", answers=answers, seconds=taken))
 
     def _try(self, question: Question, address: str, limit: float) -> dns.message.Message:
         end = time.monotonic() + limit
@@ -142,11 +145,19 @@ class Servers:
             self._read = (changed, _named_in(self._file))
         return self._read[1]
 
-    def _sentence(self, address: str, said: list[str]) -> str:
+    def _sentence(self, address: str, told: list[str]) -> str:
+        text: str = said("was not asked, as the time was up")
+        for number, one in enumerate(dict.fromkeys(told)):
+            text = said("%(first)s and then %(next)s", first=text, next=one) if number else one
+        if len(told) > len(set(told)):
+            text = said("%(answer)s (asked twice)", answer=text)
         server = f"[{address}]" if ":" in address else address
-        texts = " and then ".join(dict.fromkeys(said)) or "was not asked, as the time was up"
-        times = " (asked twice)" if len(said) > len(set(said)) else ""
-        return f"the DNS server {server}:{self._port} {texts}{times}"
+        return said(
+            "the DNS server %(server)s:%(port)s %(answer)s",
+            server=server,
+            port=self._port,
+            answer=text,
+        )
 
 
 def _named_in(file: str) -> tuple[str, ...]:
@@ -173,9 +184,13 @@ def _judge(answer: dns.message.Message) -> None:
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         name = dns.rcode.to_text(rcode)
         reasons = _reasons(answer) or _MEANING.get(name, "")
-        raise _Unwilling(f"answered {name}" + (f" ({reasons})" if reasons else ""))
+        if reasons:
+            name = joined("", (name, " (", reasons, ")"))
+        raise _Unwilling(said("answered %(code)s", code=name))
     if rcode == dns.rcode.NOERROR and _refers(answer):
-        raise _Unwilling("referred to other servers, instead of asking them (it does not recurse)")
+        raise _Unwilling(
+            said("referred to other servers, instead of asking them (it does not recurse)")
+        )
 
 
 def _reasons(answer: dns.message.Message) -> str:

@@ -11,6 +11,7 @@ from django_smtpx.smtp.events import Opened, TokenWanted
 from django_smtpx.smtp.options import verifies
 from django_smtpx.smtp.redaction import REDACTED
 from django_smtpx.smtp.states import State
+from django_smtpx.smtp.wording import Said, also, because, joined, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +84,10 @@ class Authentication(Dialogue):
             mechanism = self._mechanism = sasl.start(name, self._setting(name, token))
             line = commands.auth(name, initial := mechanism.initial())
         except (sasl.Unusable, UnicodeEncodeError) as error:
-            reason = f"{name} cannot carry this username and password: they are no Unicode text"
+            reason = said(
+                "%(mechanism)s cannot carry this username and password: they are no Unicode text",
+                mechanism=name,
+            )
             self._refuse_auth(str(error) if isinstance(error, sasl.Unusable) else reason)
             return
         shown = f"AUTH {name}"
@@ -177,7 +181,8 @@ class Authentication(Dialogue):
         error = self._refused("AUTH", reply)
         assert isinstance(error, AuthenticationError)
         if mechanism.problem:
-            error.message += f" ({self._redactor.text(mechanism.problem)})"
+            problem = self._redacted(mechanism.problem)
+            error.message = joined("", (error.message, " (", problem, ")"))
         judged = None
         if mechanism.impostor:
             judged = verdict.UNUSABLE_AUTH
@@ -188,18 +193,33 @@ class Authentication(Dialogue):
             judged.put_on(error)
         return error
 
+    def _redacted(self, problem: str) -> str:
+        """Return what a mechanism says without the secrets in what a server gave it."""
+        if not isinstance(problem, Said):
+            return self._redactor.text(problem)
+        hidden = {name: self._redactor.text(str(one)) for name, one in problem.values.items()}
+        return Said(problem.template, hidden)
+
     def _nothing_usable(self) -> AuthenticationError:
         offered, allowed = self.capabilities.auth, self._options.auth
         here = sasl.usable(allowed, self._credential)
-        offers = f"offers only {' '.join(offered)}" if offered else "does not offer AUTH"
-        message = (
-            f"Credentials are configured, and the server {offers} "
-            f"(usable here: {' '.join(here) or 'nothing'})"
+        usable = " ".join(here) or said("nothing")
+        message = said(
+            "Credentials are configured, and the server does not offer AUTH (usable here: "
+            "%(usable)s)",
+            usable=usable,
         )
+        if offered:
+            message = said(
+                "Credentials are configured, and the server offers only %(offered)s (usable here: "
+                "%(usable)s)",
+                offered=" ".join(offered),
+                usable=usable,
+            )
         if not (self._credential.password or self._credential.token or here):
-            message += ": there is no password"
+            message = because(message, said("there is no password"))
         if sasl.needs_scramp(offered, allowed, self._credential):
-            message += f"; for SCRAM: {sasl.INSTALL}"
+            message = also((message, said("for SCRAM: %(install)s", install=sasl.INSTALL)))
         return self._unusable_auth(message)
 
     def _unusable_auth(self, message: str) -> AuthenticationError:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from ssl import SSLCertVerificationError, SSLError, SSLSocket, cert_time_to_seconds
 from typing import TYPE_CHECKING, Any
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,10 +51,22 @@ def refusal(
 
 def sentence(reason: str, sock: SSLSocket, host: str, names: Sequence[str] = ()) -> str:
     """Return ``reason``, for which a certificate was refused, with what was expected and shown."""
-    return (
-        f"The certificate of {host} does not hold: {reason} "
-        f"(expected {' or '.join(names) or host}, shown {described(shown_chain(sock))})"
+    return said(
+        "The certificate of %(host)s does not hold: %(reason)s "
+        "(expected %(names)s, shown %(shown)s)",
+        host=host,
+        reason=reason,
+        names=alternatives(names) or host,
+        shown=described(shown_chain(sock)),
     )
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Return "a or b or c"; "" for none."""
+    text = ""
+    for name in names:
+        text = said("%(names)s or %(name)s", names=text, name=name) if text else name
+    return text
 
 
 def failure_of(error: SSLCertVerificationError) -> TLSFailure:
@@ -114,18 +128,24 @@ def names_of(info: Info) -> list[str]:
 def _reason(error: SSLCertVerificationError, chain: list[Info]) -> str:
     code, message = error.verify_code, error.verify_message.rstrip(".")
     if code in _OTHER_NAME:
-        return "it is somebody else's"
+        return said("it is somebody else's")
     if code in _VALIDITY:
         return _wrong_time(expired=code == _EXPIRED, chain=chain)
     if code in _UNTRUSTED:
-        who = "it is self-signed" if code in _SELF_SIGNED else "its authority is not known here"
-        return (
-            f"{who} ({message}); if it is the right one, name its authority's PEM file in ca_file"
+        own = code in _SELF_SIGNED
+        return said(
+            "%(fault)s (%(message)s); if it is the right one, name its authority's PEM file in "
+            "ca_file",
+            fault=said("it is self-signed") if own else said("its authority is not known here"),
+            message=message,
         )
     if code == _WRONG_PURPOSE:
-        return f"it is not made for a server ({message})"
+        return said("it is not made for a server (%(message)s)", message=message)
     if code in _AGAINST_RFC_5280:
-        return f"it, or its authority's, is not made as RFC 5280 wants it ({message})"
+        return said(
+            "it, or its authority's, is not made as RFC 5280 wants it (%(message)s)",
+            message=message,
+        )
     return message
 
 
@@ -133,32 +153,67 @@ def _wrong_time(*, expired: bool, chain: list[Info]) -> str:
     """Say whose time it is not, and when it is: not always the server's own certificate."""
     now = time.time()
     key = "notAfter" if expired else "notBefore"
-    what = "expired on" if expired else "is valid only from"
     for place, info in enumerate(chain):
         at = _seconds(info, key)
         if at is not None and (at < now if expired else at > now):
-            whose = f"its authority's ({', '.join(names_of(info)) or 'no name'})" if place else "it"
-            return f"{whose} {what} {_utc(at)}; by the clock here it is {_utc(now)}"
-    whose = "its authority's" if chain else "it, or its authority's,"
-    return f"{whose} {'has expired' if expired else 'is not yet valid'}"
+            whose = of_authority(", ".join(names_of(info))) if place else said("it")
+            return wrong_time(whose, _utc(at), _utc(now), expired=expired)
+    if chain:
+        return (
+            said("its authority's has expired")
+            if expired
+            else said("its authority's is not yet valid")
+        )
+    return (
+        said("it, or its authority's, has expired")
+        if expired
+        else said("it, or its authority's, is not yet valid")
+    )
+
+
+def of_authority(name: str) -> str:
+    """Return that it is not the server's own certificate, but the one of its authority's."""
+    return said("its authority's (%(name)s)", name=name or said("no name"))
+
+
+def wrong_time(whose: str, at: str, now: str, *, expired: bool) -> str:
+    """Return that a certificate expired ``at`` that time, or is not valid before it."""
+    if expired:
+        return said(
+            "%(whose)s expired on %(at)s; by the clock here it is %(now)s",
+            whose=whose,
+            at=at,
+            now=now,
+        )
+    return said(
+        "%(whose)s is valid only from %(at)s; by the clock here it is %(now)s",
+        whose=whose,
+        at=at,
+        now=now,
+    )
 
 
 def described(chain: list[Info]) -> str:
     """Return whose certificate the first of ``chain`` is, who issued it, and its dates."""
     if not chain:
-        return "unknown"
+        return said("not known")
     info = chain[0]
     names = names_of(info)
-    rest = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    said = ", ".join(names[:_NAMES_SHOWN]) or "no name"
+    shown = ", ".join(names[:_NAMES_SHOWN]) or said("no name")
+    if len(names) > _NAMES_SHOWN:
+        shown = said("%(names)s and %(count)s more", names=shown, count=len(names) - _NAMES_SHOWN)
     issuer = ", ".join(_common(info, "issuer") or _common(info, "issuer", "organizationName"))
-    parts = [said + rest]
     if issuer:
-        parts.append(f"issued by {_printable(issuer)}")
+        shown = said("%(names)s, issued by %(issuer)s", names=shown, issuer=_printable(issuer))
     begin, end = _seconds(info, "notBefore"), _seconds(info, "notAfter")
     if begin is not None and end is not None:
-        parts.append(f"valid from {_utc(begin)} until {_utc(end)}")
-    return ", ".join(parts)
+        return said(
+            "%(shown)s, valid from %(begin)s until %(end)s",
+            shown=shown,
+            begin=_utc(begin),
+            end=_utc(end),
+        )
+    return shown
 
 
 def _common(info: Info, whose: str, field: str = "commonName") -> list[str]:

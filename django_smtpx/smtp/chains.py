@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from django_smtpx.smtp import names as naming
-from django_smtpx.smtp.certificates import Refused
+from django_smtpx.smtp.certificates import Refused, of_authority, wrong_time
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +70,7 @@ def verify(chain: Sequence[bytes], anchors: Anchors, names: Sequence[str], now: 
     """
     leaf = _read(x509.load_der_x509_certificate, chain[:1])
     if not leaf:
-        raise Refused("it cannot be read", _UNTRUSTED)
+        raise Refused(said("it cannot be read"), _UNTRUSTED)
     first: Refused | None = None
     for path in _paths(leaf[0], chain[1:_MOST], anchors):
         try:
@@ -77,7 +78,11 @@ def verify(chain: Sequence[bytes], anchors: Anchors, names: Sequence[str], now: 
         except Refused as refused:
             first = first or refused
         except Exception as error:  # noqa: BLE001 (what a server sends, by a foreign parser)
-            what = f"its chain cannot be read ({type(error).__name__}: {error})"
+            what = said(
+                "its chain cannot be read (%(kind)s: %(error)s)",
+                kind=type(error).__name__,
+                error=error,
+            )
             first = first or Refused(what, _UNTRUSTED)
         else:
             return True
@@ -161,37 +166,42 @@ def _check(path: _Path, names: Sequence[str], now: datetime) -> None:
     for each in path.certificates[:-1] if path.whole else path.certificates:
         digest = each.signature_hash_algorithm
         if digest is not None and digest.name in _TOO_WEAK:
-            raise Refused(f"{_who(each, leaf)} is signed by way of {digest.name}", _UNTRUSTED)
+            raise Refused(
+                said(
+                    "%(whose)s is signed by way of %(name)s",
+                    whose=_who(each, leaf),
+                    name=digest.name,
+                ),
+                _UNTRUSTED,
+            )
     for place, authority in enumerate(authorities, start=1):
         _check_authority(authority, leaf, path.certificates[1:place])
         for below in path.certificates[:place]:
             _check_constraints(authority, leaf, below)
     if not naming.is_for(_dns_names(leaf), _addresses(leaf), names):
-        raise Refused("it is somebody else's", "certificate-host-mismatch")
+        raise Refused(said("it is somebody else's"), "certificate-host-mismatch")
 
 
 def _who(certificate: _Certificate, leaf: _Certificate) -> str:
-    return "it" if certificate is leaf else f"its authority's ({_name(certificate)})"
+    return said("it") if certificate is leaf else of_authority(_name(certificate))
 
 
 def _name(certificate: _Certificate) -> str:
-    text = certificate.subject.rfc4514_string() or "no name"
+    text = certificate.subject.rfc4514_string()
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _check_time(certificate: _Certificate, leaf: _Certificate, now: datetime) -> None:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    clock = f"by the clock here it is {now:%Y-%m-%d %H:%M} UTC"
+    whose = _who(certificate, leaf)
     if now > end:
-        raise Refused(
-            f"{_who(certificate, leaf)} expired on {end:%Y-%m-%d %H:%M} UTC; {clock}",
-            "certificate-expired",
-        )
+        raise Refused(wrong_time(whose, _utc(end), _utc(now), expired=True), "certificate-expired")
     if now < begin:
-        raise Refused(
-            f"{_who(certificate, leaf)} is valid only from {begin:%Y-%m-%d %H:%M} UTC; {clock}",
-            _UNTRUSTED,
-        )
+        raise Refused(wrong_time(whose, _utc(begin), _utc(now), expired=False), _UNTRUSTED)
+
+
+def _utc(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _check_extensions(certificate: _Certificate, leaf: _Certificate) -> None:
@@ -201,10 +211,19 @@ def _check_extensions(certificate: _Certificate, leaf: _Certificate) -> None:
     for extension in certificate.extensions:
         value = extension.value
         if extension.critical and isinstance(value, x509.UnrecognizedExtension):
-            what = f"is bound to what is unknown here ({value.oid.dotted_string})"
-            raise Refused(f"{_who(certificate, leaf)} {what}", _UNTRUSTED)
+            raise Refused(
+                said(
+                    "%(whose)s is bound to what is unknown here (%(oid)s)",
+                    whose=_who(certificate, leaf),
+                    oid=value.oid.dotted_string,
+                ),
+                _UNTRUSTED,
+            )
         if isinstance(value, x509.ExtendedKeyUsage) and not _SERVER_USES.intersection(value):
-            raise Refused(f"{_who(certificate, leaf)} is not made for a server", _UNTRUSTED)
+            raise Refused(
+                said("%(whose)s is not made for a server", whose=_who(certificate, leaf)),
+                _UNTRUSTED,
+            )
 
 
 def _check_authority(
@@ -216,11 +235,18 @@ def _check_authority(
     basic = _extension(authority, x509.BasicConstraints)
     usage = _extension(authority, x509.KeyUsage)
     if basic is None or not basic.ca or not (usage is None or usage.key_cert_sign):
-        raise Refused(f"{_who(authority, leaf)} is none that may sign others", _UNTRUSTED)
+        raise Refused(
+            said("%(whose)s is none that may sign others", whose=_who(authority, leaf)), _UNTRUSTED
+        )
     counted = sum(each.subject != each.issuer for each in between)
     if basic.path_length is not None and counted > basic.path_length:
         raise Refused(
-            f"{_who(authority, leaf)} allows {basic.path_length} authorities below, not {counted}",
+            said(
+                "%(whose)s allows %(most)s authorities below, not %(counted)s",
+                whose=_who(authority, leaf),
+                most=basic.path_length,
+                counted=counted,
+            ),
             _UNTRUSTED,
         )
 
@@ -237,7 +263,11 @@ def _check_constraints(authority: _Certificate, leaf: _Certificate, below: _Cert
         if (
             permitted and not any(_is_within(name, each, permitting=True) for each in permitted)
         ) or (any(_is_within(name, each, permitting=False) for each in excluded)):
-            reason = f"{_who(authority, leaf)} may not sign for {name.value!s}"
+            reason = said(
+                "%(whose)s may not sign for %(name)s",
+                whose=_who(authority, leaf),
+                name=name.value,
+            )
             raise Refused(reason, _UNTRUSTED)
 
 

@@ -21,7 +21,7 @@ from django_smtpx.smtp.options import (
 from django_smtpx.smtp.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from django_smtpx.smtp.rules import Rule
@@ -314,7 +314,17 @@ class _Slot:
                 tuple(result for result in self._results if result is not None),
                 sum(each.duration for each in self._outcomes),
                 "\n".join(each.transcript for each in self._outcomes if each.transcript),
+                _together(each.phases for each in self._outcomes),
             )
+
+
+def _together(phases: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Add up, phase by phase."""
+    total: dict[str, float] = {}
+    for waits in phases:
+        for phase, seconds in waits.items():
+            total[phase] = total.get(phase, 0.0) + seconds
+    return total
 
 
 class _Part:

@@ -11,6 +11,8 @@ import base64
 import re
 from typing import TYPE_CHECKING, Literal
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -56,7 +58,9 @@ def auth(mechanism: str, initial: bytes | None = None) -> bytes:
     An empty initial response is written as ``=``.
     """
     if _MECHANISM.fullmatch(mechanism) is None:
-        raise ValueError(f"{mechanism!r} is no name of a SASL mechanism.")
+        raise ValueError(
+            said("%(mechanism)s is no name of a SASL mechanism.", mechanism=repr(mechanism))
+        )
     if initial is None:
         return b"AUTH %s\r\n" % mechanism.encode("ascii")
     return b"AUTH %s %s\r\n" % (mechanism.encode("ascii"), base64.b64encode(initial) or b"=")
@@ -138,22 +142,29 @@ def check_path(address: str, *, smtputf8: bool = False) -> str:
     Without ``smtputf8`` it must be ASCII: an internationalised domain arrives as A-labels.
     """
     if _PATH.fullmatch(address) is None:
-        raise ValueError(f"The address {address!r} {_why(address)}")
+        raise ValueError(_why(address))
     if not smtputf8 and not address.isascii():
         raise ValueError(
-            f"The address {address!r} is not ASCII: write its domain as A-labels (xn--...), or "
-            "use SMTPUTF8 for its local part."
+            said(
+                "The address %(address)s is not ASCII: write its domain as A-labels "
+                "(xn--...), or use SMTPUTF8 for its local part.",
+                address=repr(address),
+            )
         )
     return address
 
 
 def _why(address: str) -> str:
     if _CONTROL.search(address):
-        return "holds a control character."
-    return "cannot be written as an SMTP path."
+        return said("The address %(address)s holds a control character.", address=repr(address))
+    return said("The address %(address)s cannot be written as an SMTP path.", address=repr(address))
 
 
 def _helo_name(name: str) -> str:
     if _HELO.fullmatch(name) is None:
-        raise ValueError(f"{name!r} cannot be said in EHLO: it must be a host name in ASCII.")
+        raise ValueError(
+            said(
+                "%(name)s cannot be said in EHLO: it must be a host name in ASCII.", name=repr(name)
+            )
+        )
     return name

@@ -52,7 +52,8 @@ class Connection:
     """A transport, the protocol that is spoken over it, and the pump between them.
 
     ``facts`` are what a result says of the place. ``opening`` is the record of
-    the dialogue up to the first transaction. ``opened_at`` is a monotonic time.
+    the dialogue up to the first transaction, and ``waits`` are the seconds that each phase of it
+    took. ``opened_at`` is a monotonic time.
     """
 
     def __init__(self, options: Options, transport: Transport, watch: Watch) -> None:
@@ -65,6 +66,7 @@ class Connection:
         self.closed = False
         _ALL.add(self)
         self.opening: Entries = []
+        self.waits: dict[str, float] = {}
         self.facts: Facts = {
             "host": options.host,
             "ip": transport.ip,
@@ -108,14 +110,16 @@ class Connection:
     @classmethod
     def _try(cls, login: Login, watch: Watch | None, first: Envelope | None) -> Self:
         options = login.options
-        started = time.monotonic()
+        started = began = time.monotonic()
         connection: Self | None = None
         try:
             if options.security is not Security.NONE:
                 # A file that cannot be used is told before anybody is connected to.
                 tls.context_for(options)
             patience = Patience(options, watch or NO_WATCH)
+            began = time.monotonic()
             connection = cls(options, Transport.connect(options, patience), patience)
+            connection._note_connecting(began)
             connection._open(login, patience)
             connection.pump.watch = watch or NO_WATCH
         except SMTPError as error:
@@ -123,6 +127,11 @@ class Connection:
                 login.refused(connection.protocol, error)
             facts = connection.facts if connection else _nowhere(options, error)
             locate(error, facts)
+            error.phases = (
+                connection.protocol.stopwatch.take()
+                if connection
+                else {error.phase: time.monotonic() - began}
+            )
             if options.transcript != "never":
                 log: Entries = connection.protocol.entries if connection else []
                 error.transcript = render(started, log or [(time.monotonic(), "-", str(error))])
@@ -190,6 +199,14 @@ class Connection:
             elif isinstance(event, Opened) and protocol.failure is None:
                 break
         self.opening, protocol.entries = protocol.entries, []
+        self.waits = protocol.stopwatch.take()
+
+    def _note_connecting(self, began: float) -> None:
+        """Count how long the address was looked for, and the connection was waited for."""
+        waits, transport = self.protocol.stopwatch.waits, self.transport
+        if not self.options.addresses:
+            waits["resolve"] = transport.resolved_at - began
+        waits["connect"] = self.opened_at - transport.resolved_at
 
     def _shake_hands(self, patience: Patience, phase: Phase, command: str) -> None:
         transport, options = self.transport, self.options
@@ -206,6 +223,9 @@ class Connection:
                 failure.action = verdict.TLS_RECONNECT.action
             self._note(str(failure))
             raise self._explained(patience, failure) from failure.__cause__
+        finally:
+            stopwatch = self.protocol.stopwatch
+            stopwatch.lap("tls", time.monotonic(), stopwatch.waits)
         self.facts["tls"] = transport.tls
         self.facts["tls_verified_by"] = transport.verified_by
         self.protocol.verified = bool(transport.verified_by)

@@ -10,6 +10,8 @@ import io
 import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -171,8 +173,11 @@ def _blocks(body: Body) -> Iterator[bytes]:
         yield block
     if size != body.size:
         raise ContentChanged(
-            f"The content was {body.size} bytes long when the transaction began, and is not any "
-            "more: it must not change while it is sent."
+            said(
+                "The content was %(size)s bytes long when the transaction began, and is "
+                "not any more: it must not change while it is sent.",
+                size=body.size,
+            )
         )
 
 

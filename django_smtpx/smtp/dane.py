@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django_smtpx.smtp import certificates
 from django_smtpx.smtp.certificates import Refused
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -118,7 +119,7 @@ def verify(
     """
     wanted = strongest(usable(records))
     if not chain:
-        raise Refused("the server showed none", "tlsa-invalid")
+        raise Refused(said("the server showed none"), "tlsa-invalid")
     own = chain[0]
     if any(record.usage == DANE_EE and record.matches(own) for record in wanted):
         return
@@ -153,8 +154,19 @@ def _mismatch(own: bytes, records: Sequence[TLSA]) -> str:
             continue
     wanted = ", ".join(map(str, records))
     authority = any(record.usage == DANE_TA for record in records)
-    what = "neither it nor a chain that came with it matches its" if authority else "it matches no"
-    return f"{what} TLSA records ({wanted}; its own are {', '.join(map(str, shown)) or 'unknown'})"
+    own_records = ", ".join(map(str, shown)) or said("not known")
+    if authority:
+        return said(
+            "neither it nor a chain that came with it matches its TLSA records "
+            "(%(wanted)s; its own are %(own)s)",
+            wanted=wanted,
+            own=own_records,
+        )
+    return said(
+        "it matches no TLSA records (%(wanted)s; its own are %(own)s)",
+        wanted=wanted,
+        own=own_records,
+    )
 
 
 # -- the bytes of a certificate ------------------------------------------------------------------

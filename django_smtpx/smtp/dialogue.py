@@ -22,6 +22,8 @@ from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.redaction import Redactor
 from django_smtpx.smtp.states import GREETING, LAST_CHUNK, PHASES, TRANSITIONS, State, verb
+from django_smtpx.smtp.stopwatch import Stopwatch
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +43,7 @@ class Dialogue:
     handed over now. ``replies`` counts the whole replies read, and
     ``transactions`` those transactions that got to their end. ``failure`` is
     what ended the dialogue; ``disconnected`` says whether the server hung up.
+    ``stopwatch`` counts what each phase is waited for.
     """
 
     def __init__(self, options: Options) -> None:
@@ -57,6 +60,7 @@ class Dialogue:
         self._stream: Iterator[bytes] | None = None
         self._queued_total = 0
         self._now = 0.0
+        self.stopwatch = Stopwatch()
         self._handlers: dict[str, Callable[[Reply, Transaction | None], None]] = {
             "NOOP": self._on_nothing,
             "QUIT": self._on_nothing,
@@ -101,10 +105,10 @@ class Dialogue:
         if self.failure is not None:
             self.failure.disconnected = True
         elif self.state is not State.CLOSED and not self._quitting and not self._refuse_greeting():
-            self.fail(self._broken(ServerDisconnected, "The server closed the connection"))
+            self.fail(self._broken(ServerDisconnected, said("The server closed the connection")))
         self.state = State.CLOSED
 
-    def receive_timeout(self, message: str = "The server did not answer in time") -> None:
+    def receive_timeout(self, message: str = said("The server did not answer in time")) -> None:
         """Take in that the reply owed next has not come in time."""
         if not self._refuse_greeting():
             self.fail(self._broken(ServerTimeout, message))
@@ -260,6 +264,8 @@ class Dialogue:
             reply = self._redactor.reply(reply)
         command, transaction, place = self._owed.popleft()
         entries = self.entries if transaction is None else transaction.entries
+        waits = self.stopwatch.waits if transaction is None else transaction.waits
+        self.stopwatch.lap(PHASES[command], self._now, waits)
         entries.append((self._now, "S:", reply))
         code = reply.code
         if code == SERVICE_NOT_AVAILABLE and command != "QUIT":
@@ -300,12 +306,12 @@ class Dialogue:
         """End the dialogue; ``message`` shows of ``data`` what may be seen of it."""
         error = self._broken(ProtocolError, message)
         if self.owed == GREETING and not self.tls and mode.is_tls(data):
-            error = mode.speaks_tls(self._options, "it answers in TLS")
+            error = mode.speaks_tls(self._options, said("it answers in TLS"))
         self.fail(error)
 
     def _look_for_tls(self) -> None:
         if mode.is_tls(self._reader.trailing):
-            self.fail(mode.speaks_tls(self._options, "it answers in TLS"))
+            self.fail(mode.speaks_tls(self._options, said("it answers in TLS")))
 
     def _refuse_greeting(self) -> bool:
         """Refuse half a line, at its end or its deadline, that no greeting begins with."""
@@ -314,7 +320,7 @@ class Dialogue:
             return False
         text = self._redactor.text(half.decode("utf-8", "surrogateescape"))
         shown = mode.shown(text.encode("utf-8", "surrogateescape"))
-        self._garbage(f"This is not an SMTP reply: {shown}", half)
+        self._garbage(said("This is not an SMTP reply: %(line)s", line=shown), half)
         return True
 
     def _refuse_stray(self) -> None:
@@ -323,7 +329,7 @@ class Dialogue:
             return
         reply = self._reader.next_reply()
         if reply is None:
-            self._garbage("The server said something that it was not asked for")
+            self._garbage(said("The server said something that it was not asked for"))
             return
         reply = self._redactor.reply(reply)
         goodbye = reply.code == SERVICE_NOT_AVAILABLE
@@ -336,16 +342,18 @@ class Dialogue:
         elif goodbye:
             self.fail(failures.refused(ReplyError, "mail", "", reply, self._options))
         else:
-            self._garbage("The server said something that it was not asked for")
+            self._garbage(said("The server said something that it was not asked for"))
 
     def _broken(self, cls: type[SMTPError], message: str) -> SMTPError:
-        """Return the error of the command whose reply is owed next."""
+        """Return the error of the command whose reply is owed next, and is waited for no more."""
         command, transaction, _ = self._owed[0] if self._owed else (None, None, 0)
         if command is None:
             transaction = self._current[0] if self._current else None
             phase, name = _between(transaction)
         else:
             phase, name = PHASES[command], verb(command)
+            waits = self.stopwatch.waits if transaction is None else transaction.waits
+            self.stopwatch.lap(phase, time.monotonic(), waits)
         content_sent = self._content_sent(transaction)
         if transaction is not None and content_sent == "all":
             # Sent ahead of the replies to MAIL and RCPT: what is missing is the last of them.
@@ -366,6 +374,8 @@ class Dialogue:
         shown: str | None = None,
     ) -> None:
         """Queue one command and note that its reply is owed."""
+        if not self._owed:
+            self.stopwatch.begin()
         self._owed.append((command, transaction, self._queued_total))
         entries = self.entries if transaction is None else transaction.entries
         if shown is None:

@@ -6,12 +6,13 @@ import copy
 import io
 import re
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, get_args
 
 from django_smtpx.smtp.content import Body, header, inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django_smtpx.smtp.errors import SMTPError
 
@@ -176,16 +177,22 @@ class Result(NamedTuple):
     rule: str = ""
 
 
+NO_PHASES: Mapping[str, float] = MappingProxyType({})
+
+
 class Outcome(NamedTuple):
     """What became of one transaction: a result per recipient, in the envelope's order.
 
-    ``duration`` is in seconds. ``transcript`` is redacted, and "" where none is kept.
+    ``duration`` is in seconds. ``transcript`` is redacted, and "" where none is kept. ``phases``
+    are the seconds that each phase was waited for; the first transaction of a session has those of
+    its opening, too, which ``duration`` leaves out: ``tls`` is the handshake, in either mode.
     """
 
     envelope: Envelope
     results: tuple[Result, ...]
     duration: float = 0.0
     transcript: str = ""
+    phases: Mapping[str, float] = NO_PHASES
 
     @property
     def error(self) -> SMTPError | None:

@@ -11,6 +11,8 @@ import smtplib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django_smtpx.smtp.envelope import ContentSent, Phase, Result
 
 _FIELDS = (
@@ -31,6 +33,7 @@ _FIELDS = (
     "transcript",
     "results",
     "tls_failure",
+    "phases",
 )
 
 
@@ -46,7 +49,8 @@ class SMTPError(smtplib.SMTPException):
     have been taken (RFC 1047). ``results`` holds a result per recipient where
     a transaction had begun. ``tls_failure`` is what a report on TLS calls it
     (RFC 8460 section 4.3, such as "certificate-expired"), "" where it is none of
-    the server's TLS or of a policy on it.
+    the server's TLS or of a policy on it. ``phases`` are the seconds that each
+    phase took of a session that could not be had.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class SMTPError(smtplib.SMTPException):
         transcript: str = "",
         results: tuple[Result, ...] = (),
         tls_failure: str = "",
+        phases: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -86,10 +91,11 @@ class SMTPError(smtplib.SMTPException):
         self.temporary = temporary
         self.rule = rule
         self.disconnected = disconnected
-        self.content_sent = content_sent
+        self.content_sent: ContentSent = content_sent
         self.transcript = transcript
         self.results = results
         self.tls_failure = tls_failure
+        self.phases: Mapping[str, float] = phases or {}
 
     def __str__(self) -> str:
         return self.message

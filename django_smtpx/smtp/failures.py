@@ -16,6 +16,7 @@ from django_smtpx.smtp.errors import (
     TLSError,
     UnsupportedFeature,
 )
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,7 +58,9 @@ def refused(
         phase, reply, host=options.host, relay=options.relay, own=options.rules
     )
     return (ServiceUnavailable if reply.code == SERVICE_NOT_AVAILABLE else cls)(
-        f"The server answered {command or 'the connection'} with {reply}",
+        said("The server answered %(command)s with %(reply)s", command=command, reply=reply)
+        if command
+        else said("The server answered the connection with %(reply)s", reply=reply),
         phase=phase,
         command=command,
         code=reply.code,
@@ -78,7 +81,7 @@ def no_tls(
 ) -> TLSError:
     """Return the error of TLS that is not to be had; it says which policy asks for it."""
     return TLSError(
-        message + asked_by(options),
+        with_policy(message, options),
         phase=phase,
         command=command,
         **verdict.TLS_FAILED.fields,
@@ -86,9 +89,12 @@ def no_tls(
     )
 
 
-def asked_by(options: Options) -> str:
-    """Return the end of a sentence on TLS that failed: which policy asks for it, "" for none."""
-    return f"; TLS is asked for by {options.tls_reason}" if options.tls_reason else ""
+def with_policy(message: str, options: Options) -> str:
+    """Return a sentence on TLS that failed with which policy asks for it, if any does."""
+    if not options.tls_reason:
+        return message
+    policy = options.tls_reason
+    return said("%(failure)s; TLS is asked for by %(policy)s", failure=message, policy=policy)
 
 
 def out_of_step(
@@ -96,7 +102,9 @@ def out_of_step(
 ) -> ProtocolError:
     """Return the error of a reply that cannot be an answer to ``command``."""
     return ProtocolError(
-        f"{reply} is no answer to {command or 'a new connection'}",
+        said("%(reply)s is no answer to %(command)s", reply=reply, command=command)
+        if command
+        else said("%(reply)s is no answer to a new connection", reply=reply),
         phase=phase,
         command=command,
         code=reply.code,
@@ -112,7 +120,9 @@ def lost(
 ) -> SMTPError:
     """Return the error of a ``command`` that gets no whole reply any more."""
     return cls(
-        f"{message} (after {command})" if command else message,
+        said("%(failure)s (after %(command)s)", failure=message, command=command)
+        if command
+        else message,
         phase=phase,
         command=command,
         content_sent=content_sent,
@@ -144,7 +154,7 @@ def _unless_sent(judged: verdict.Verdict, content_sent: ContentSent) -> verdict.
 def invalid(error: ValueError) -> SMTPError:
     """Return the failure of an envelope that no command can carry."""
     return SMTPError(
-        f"The envelope cannot be sent: {error}",
+        said("The envelope cannot be sent: %(error)s", error=error),
         phase="mail",
         command="MAIL",
         **verdict.ADDRESS_INVALID.fields,
@@ -153,9 +163,14 @@ def invalid(error: ValueError) -> SMTPError:
 
 def unsupported(need: str, why: str, keywords: Iterable[str]) -> UnsupportedFeature:
     """Return the failure of a message that needs more than the server's ``keywords``."""
-    has = " ".join(keywords) or "no extension"
+    has = " ".join(keywords) or said("no extension")
     return UnsupportedFeature(
-        f"The message needs {need}, and {why or 'the server does not have it'} (it has: {has})",
+        said(
+            "The message needs %(need)s, and %(why)s (it has: %(has)s)",
+            need=need,
+            why=why or said("the server does not have it"),
+            has=has,
+        ),
         phase="mail",
         command="MAIL",
         **verdict.UNSUPPORTED.fields,
@@ -165,7 +180,11 @@ def unsupported(need: str, why: str, keywords: Iterable[str]) -> UnsupportedFeat
 def too_large(size: int, limit: int) -> UnsupportedFeature:
     """Return the failure of a message that the server is too small for; both are in bytes."""
     return UnsupportedFeature(
-        f"The message has {size} bytes, and the server takes {limit} (SIZE, RFC 1870)",
+        said(
+            "The message has %(size)s bytes, and the server takes %(limit)s (SIZE, RFC 1870)",
+            size=size,
+            limit=limit,
+        ),
         phase="mail",
         command="MAIL",
         **verdict.TOO_LARGE.fields,
@@ -177,7 +196,7 @@ def unreadable(
 ) -> SMTPError:
     """Return the failure of a message whose content could not be read."""
     failure = SMTPError(
-        f"The content cannot be read: {error}",
+        said("The content cannot be read: %(error)s", error=error),
         phase=phase,
         command=command,
         **verdict.UNREADABLE.fields,
@@ -190,7 +209,7 @@ def unreadable(
 def withdrawn() -> SMTPError:
     """Return what ends a dialogue whose next content may not leave."""
     return SMTPError(
-        "The message was withdrawn before its content was sent",
+        said("The message was withdrawn before its content was sent"),
         phase="data",
         command="DATA",
         **verdict.WITHDRAWN.fields,
@@ -200,7 +219,7 @@ def withdrawn() -> SMTPError:
 def interrupted(verb: str) -> SMTPError:
     """Return the failure of a content, sent as a whole, whose reply nobody waited for."""
     return SMTPError(
-        "The sender was interrupted while it awaited the reply to the content",
+        said("The sender was interrupted while it awaited the reply to the content"),
         phase="eod",
         command=verb,
         **verdict.UNKNOWN_OUTCOME.fields,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from django_smtpx.smtp import failures, verdict
 from django_smtpx.smtp.errors import TLSModeMismatch
 from django_smtpx.smtp.options import IMPLICIT_TLS_PORT, SMTP_PORT, SUBMISSION_PORT, Security
+from django_smtpx.smtp.wording import also, said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Phase
@@ -41,37 +42,39 @@ def shown(data: bytes) -> str:
 
 def speaks_tls(options: Options, sign: str) -> TLSModeMismatch:
     """Return the error of who awaits a greeting from a server that speaks TLS at once."""
-    at_starttls = (
-        f"; STARTTLS is usually spoken on port {SUBMISSION_PORT}"
-        if options.security is Security.STARTTLS and options.port != SUBMISSION_PORT
-        else ""
+    text = said(
+        "Port %(port)s of %(host)s speaks TLS from the first byte (%(sign)s): "
+        "set security='implicit' (use_ssl=True)",
+        port=options.port,
+        host=options.host,
+        sign=sign,
     )
-    return _mismatch(
-        options,
-        f"speaks TLS from the first byte ({sign}): set security='implicit' (use_ssl=True)"
-        + at_starttls,
-        "greeting",
-    )
+    if options.security is Security.STARTTLS and options.port != SUBMISSION_PORT:
+        usual = said("STARTTLS is usually spoken on port %(port)s", port=SUBMISSION_PORT)
+        text = also((text, usual))
+    return _mismatch(options, text, "greeting")
 
 
 def speaks_plain(options: Options, sign: str) -> TLSModeMismatch:
     """Return the error of who shakes hands with a server that greets in clear first."""
-    at_implicit = (
-        f"; TLS from the first byte is usually spoken on port {IMPLICIT_TLS_PORT}"
-        if options.port in (SMTP_PORT, SUBMISSION_PORT)
-        else ""
+    text = said(
+        "Port %(port)s of %(host)s does not speak TLS from the first byte (%(sign)s): "
+        "set security='starttls' (use_tls=True)",
+        port=options.port,
+        host=options.host,
+        sign=sign,
     )
-    return _mismatch(
-        options,
-        f"does not speak TLS from the first byte ({sign}): set security='starttls' (use_tls=True)"
-        + at_implicit,
-        "connect",
-    )
+    if options.port in (SMTP_PORT, SUBMISSION_PORT):
+        usual = said(
+            "TLS from the first byte is usually spoken on port %(port)s", port=IMPLICIT_TLS_PORT
+        )
+        text = also((text, usual))
+    return _mismatch(options, text, "connect")
 
 
 def _mismatch(options: Options, text: str, phase: Phase) -> TLSModeMismatch:
     return TLSModeMismatch(
-        f"Port {options.port} of {options.host} {text}{failures.asked_by(options)}",
+        failures.with_policy(text, options),
         phase=phase,
         **verdict.TLS_FAILED.fields,
         tls_failure="starttls-not-supported" if phase == "greeting" else "validation-failure",

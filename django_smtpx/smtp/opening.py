@@ -12,6 +12,7 @@ from django_smtpx.smtp.events import HandshakeWanted, Opened
 from django_smtpx.smtp.options import Security
 from django_smtpx.smtp.parser import ReplyReader
 from django_smtpx.smtp.states import GREETING, State
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
@@ -82,7 +83,7 @@ class Opening(Authentication):
             if options.security is Security.STARTTLS:
                 self._refuse_session(
                     failures.no_tls(
-                        "TLS is required, and the server does not offer STARTTLS",
+                        said("TLS is required, and the server does not offer STARTTLS"),
                         options,
                         "starttls-not-supported",
                         phase="starttls",
@@ -94,8 +95,10 @@ class Opening(Authentication):
             self._events.append(Opened())
         elif not (self.tls or options.allow_plaintext_auth):
             self._refuse_auth(
-                "Credentials are configured, and the connection is not encrypted: use TLS "
-                "(security), or set allow_plaintext_auth"
+                said(
+                    "Credentials are configured, and the connection is not encrypted: use "
+                    "TLS (security), or set allow_plaintext_auth"
+                )
             )
         else:
             self._start_auth()
@@ -107,8 +110,10 @@ class Opening(Authentication):
             # Whoever sits on the way could have put it there (RFC 3207 section 6).
             self.fail(
                 ProtocolError(
-                    "The server sent more in clear behind its answer to STARTTLS: somebody may "
-                    "be tampering with the connection",
+                    said(
+                        "The server sent more in clear behind its answer to STARTTLS: somebody "
+                        "may be tampering with the connection"
+                    ),
                     phase="starttls",
                     command="STARTTLS",
                     **verdict.judge_garbage("starttls").fields,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django_smtpx.smtp.errors import ProtocolError
 from django_smtpx.smtp.reply import Reply
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,12 @@ class ReplyReader:
             if end < 0:
                 # Its end may have been cut: one byte more can be the CR.
                 if len(self._buffer) - self._start > LINE_LIMIT + 1:
-                    raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
+                    raise ProtocolError(
+                        said(
+                            "A reply line is longer than %(most)s bytes.",
+                            most=LINE_LIMIT,
+                        )
+                    )
                 return None
             line = self._buffer[self._start : end].removesuffix(b"\r")
             self._start = end + 1
@@ -121,25 +127,36 @@ class ReplyReader:
         if not line and not self._lines:
             self._empty += 1
             if self._empty > EMPTY_LINES_LIMIT:
-                raise ProtocolError("Nothing but empty lines came instead of a reply.")
+                raise ProtocolError(said("Nothing but empty lines came instead of a reply."))
             return False
         if len(line) > LINE_LIMIT:
-            raise ProtocolError(f"A reply line is longer than {LINE_LIMIT} bytes.")
+            raise ProtocolError(
+                said("A reply line is longer than %(most)s bytes.", most=LINE_LIMIT)
+            )
         match = _LINE.fullmatch(line)
         if match is None:
-            raise ProtocolError(f"This is not an SMTP reply: {self._shown(line)}")
+            raise ProtocolError(said("This is not an SMTP reply: %(line)s", line=self._shown(line)))
         code = int(match[1])
         if self._lines and code != self._code:
             # Shown, because postscreen drops a client in this way, and says why.
             raise ProtocolError(
-                f"One reply has two codes, {self._code} and {code}: {self._shown(line)}"
+                said(
+                    "One reply has two codes, %(first)s and %(second)s: %(line)s",
+                    first=self._code,
+                    second=code,
+                    line=self._shown(line),
+                )
             )
         self._code = code
         self._lines.append(_decode(match[3] or b""))
         self._size += len(line)
         if self._size > TOTAL_LIMIT or len(self._lines) > LINES_LIMIT:
             raise ProtocolError(
-                f"A reply is longer than {LINES_LIMIT} lines or {TOTAL_LIMIT} bytes."
+                said(
+                    "A reply is longer than %(lines)s lines or %(bytes)s bytes.",
+                    lines=LINES_LIMIT,
+                    bytes=TOTAL_LIMIT,
+                )
             )
         return match[2] != b"-"
 
@@ -153,7 +170,12 @@ class ReplyReader:
     def _finish(self) -> Reply:
         self._left -= self._size
         if self._left < 0:
-            raise ProtocolError(f"The replies to one message are longer than {GROUP_LIMIT} bytes.")
+            raise ProtocolError(
+                said(
+                    "The replies to one message are longer than %(most)s bytes.",
+                    most=GROUP_LIMIT,
+                )
+            )
         reply = Reply(self._code, tuple(self._lines))
         self._lines = []
         self._size = 0

@@ -10,6 +10,7 @@ from django_smtpx.smtp import mode, probe
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, SMTPError, TLSError, TLSModeMismatch
 from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,10 @@ class Patience:
             self._ask(elapsed)
         if time.monotonic() >= self._ends_at and self._protocol.failure is None:
             self._protocol.receive_timeout(
-                f"Opening the session took longer than {self._limit:g} s in all"
+                said(
+                    "Opening the session took longer than %(seconds)s s in all",
+                    seconds=f"{self._limit:g}",
+                )
             )
 
     def explain(self, error: SMTPError) -> SMTPError:

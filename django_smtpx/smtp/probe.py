@@ -18,6 +18,7 @@ from django_smtpx.smtp import commands, mode
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerDisconnected, TLSError
 from django_smtpx.smtp.options import SMTP_PORT, Security
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def _tls(options: Options, transport: Transport, limit: float, needed: _Needed) 
             return ""
     finally:
         other.close()
-    return "a second connection was answered in TLS"
+    return said("a second connection was answered in TLS")
 
 
 def _greeting(options: Options, transport: Transport, limit: float, needed: _Needed) -> str:
@@ -130,20 +131,20 @@ def _greeting(options: Options, transport: Transport, limit: float, needed: _Nee
     deadline = Deadline(limit)
     other = transport.again(options, limit, needed)
     try:
-        said = b""
-        while not deadline.passed and b"\n" not in said and len(said) < 512:
+        came = b""
+        while not deadline.passed and b"\n" not in came and len(came) < 512:
             if other.readable(min(SLICE, deadline.left)):
                 data = other.receive()
                 if not data:
                     break
-                said += data
+                came += data
             needed.waiting(0.0)
-        if not (len(said) > 3 and mode.is_reply(said)):
+        if not (len(came) > 3 and mode.is_reply(came)):
             return ""
         _take_leave(other)
     finally:
         other.close()
-    return f"a second connection was greeted with {mode.shown(said)}"
+    return said("a second connection was greeted with %(greeting)s", greeting=mode.shown(came))
 
 
 def _take_leave(other: Transport) -> None:

@@ -17,6 +17,7 @@ from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.opening import Opening
 from django_smtpx.smtp.states import CHUNK, CONTENT, LAST_CHUNK, State
 from django_smtpx.smtp.transaction import Transaction
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ class Protocol(Opening):
         smtputf8 = body.eight_bit_header or not envelope.ascii_paths
         if smtputf8 and not able.smtputf8:
             raise self._unsupported(
-                "SMTPUTF8 (RFC 6531), because an address or header is not ASCII"
+                said("SMTPUTF8 (RFC 6531), because an address or header is not ASCII")
             )
         if able.size_limit is not None and body.size > able.size_limit:
             raise failures.too_large(body.size, able.size_limit)
@@ -109,13 +110,17 @@ class Protocol(Opening):
             return "8BITMIME"
         if able.binarymime and chunked:
             return "BINARYMIME"
-        raise self._unsupported("8BITMIME (RFC 6152), because the content is not 7-bit")
+        raise self._unsupported(said("8BITMIME (RFC 6152), because the content is not 7-bit"))
 
     def _check_requiretls(self) -> None:
         """See to it that REQUIRETLS may be asked for (RFC 8689 section 4.2.1)."""
         if not (self.tls and self.verified):
-            seen = "did not show a certificate that was verified" if self.tls else "speaks no TLS"
-            raise self._unsupported("REQUIRETLS (RFC 8689)", f"the server {seen} here")
+            raise self._unsupported(
+                "REQUIRETLS (RFC 8689)",
+                said("the server did not show a certificate that was verified here")
+                if self.tls
+                else said("the server speaks no TLS here"),
+            )
         if not self.capabilities.requiretls:
             raise self._unsupported("REQUIRETLS (RFC 8689)")
 
@@ -132,6 +137,7 @@ class Protocol(Opening):
         """
         behind_chunks = self.unanswered > 0 and self._current[-1].chunked
         self._current.append(transaction)
+        transaction.started = time.monotonic()
         self.begun += 1
         self._reader.begin_group()
         if behind_chunks or self.state in (State.MAIL, State.RCPT):
@@ -144,6 +150,8 @@ class Protocol(Opening):
             self._send("MAIL", transaction.group[0], transaction)
             return
         owed, place = self._owed, self._queued_total
+        if not owed:
+            self.stopwatch.begin()
         owed.append(("MAIL", transaction, place))
         owed.extend([("RCPT", transaction, place)] * len(transaction.envelope.recipients))
         if not transaction.chunked:
@@ -154,6 +162,8 @@ class Protocol(Opening):
         """Send the content and what ends it: the final dot, or the mark of the last chunk."""
         body = transaction.body
         size = body.size
+        if not self._owed:
+            self.stopwatch.begin()
         transaction.content_start = self._queued_total
         transaction.entries.append((time.monotonic(), "C:", f"[{size} bytes of content]"))
         self.unanswered += 1
@@ -169,7 +179,7 @@ class Protocol(Opening):
             self._queued_total += len(head) + size
         else:
             self._owed.append((CONTENT, transaction, self._queued_total))
-            wire = content.stuff(body.whole)
+            wire = transaction.wire or content.stuff(body.whole)
             self._outgoing.append(wire)
             self._queued_total += len(wire)
         transaction.content_end = self._queued_total

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 from django_smtpx.smtp.reply import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from django_smtpx.smtp.options import Credential
 
@@ -18,6 +18,8 @@ REDACTED = "[redacted]"
 _SHORT = 6
 _PIECE = 12
 """Characters of an encoded secret that tell it, where a server echoes no more of it."""
+_HEAD = re.compile(r"(?:[245]\.\d{1,3}\.\d{1,3})?[ \t]*")
+"""What stands before a line's own words: an enhanced code."""
 _WORD = re.compile(rf"[A-Za-z0-9+/=._~%-]{{{_PIECE},}}")
 
 
@@ -42,7 +44,8 @@ class Redactor:
         """Return ``reply``, or one without the secrets where it holds any."""
         if self._pattern is None:
             return reply
-        lines = tuple([self.text(line) for line in reply.lines])
+        whole = reply.lines if len(reply.lines) == 1 else _unwrapped(reply.lines, self._pattern)
+        lines = tuple([self.text(line) for line in whole])
         return reply if lines == reply.lines else Reply(reply.code, lines)
 
     def text(self, text: str) -> str:
@@ -75,6 +78,25 @@ class Redactor:
         ]
         self._forms += "\n".join(("", *whole, *inside))
         self._pattern = re.compile("|".join(self._parts))
+
+
+def _unwrapped(lines: Sequence[str], pattern: re.Pattern[str]) -> Sequence[str]:
+    """Return ``lines`` without what is found once they are put together: a secret that is wrapped
+    over them, to its end, which may be too little of one to be told in its own line.
+    """
+    heads = [match.end() for match in map(_HEAD.match, lines) if match]
+    texts = [line[head:].rstrip() for line, head in zip(lines, heads, strict=True)]
+    found = [match.span() for match in pattern.finditer("".join(texts))]
+    shown, begin = [], 0
+    for line, head, text in zip(lines, heads, texts, strict=True):
+        end = begin + len(text)
+        for first, last in reversed(found):
+            if first < end and last > begin:
+                at, to = max(first, begin) - begin + head, min(last, end) - begin + head
+                line = f"{line[:at]}{REDACTED}{line[to:]}"  # noqa: PLW2901 (it is what is shown)
+        shown.append(line)
+        begin = end
+    return shown
 
 
 def _messages(credential: Credential) -> tuple[bytes, ...]:

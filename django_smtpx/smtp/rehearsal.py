@@ -15,6 +15,7 @@ from django_smtpx.smtp.errors import (
     SMTPError,
 )
 from django_smtpx.smtp.parser import ReplyReader
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.connection import Connection
@@ -88,10 +89,10 @@ class _Talk:
             if reply is not None:
                 return self._connection.protocol.redacted_reply(reply)
             if deadline.passed:
-                raise ServerTimeout("The server did not answer in time")
+                raise ServerTimeout(said("The server did not answer in time"))
             transport.readable(deadline.left)
             data = transport.receive()
             if data == b"":
-                raise ServerDisconnected("The server closed the connection")
+                raise ServerDisconnected(said("The server closed the connection"))
             if data:
                 self._reader.feed(data)

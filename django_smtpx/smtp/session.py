@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp import failures
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from django_smtpx.smtp.envelope import Envelope, Result
     from django_smtpx.smtp.options import Options
+
+PREPARED_MAX = 64 * 1024
+"""Bytes of a content up to which it is prepared ahead: it is in memory twice then."""
 
 CLEANUP_TIMEOUT = 5.0
 """Seconds that the answer to RSET, behind a refusal, is waited for."""
@@ -47,8 +52,10 @@ class Session:
         self._protocol = connection.protocol
         self._pump = connection.pump
         self._queue: deque[Transaction | Outcome] = deque()
+        self._prepared: dict[int, Transaction] = {}
         self._stopped = False
         self._recipients_max: int | None = None
+        self._opening_waits = connection.waits
         self.busy = False
 
     @classmethod
@@ -126,6 +133,15 @@ class Session:
 
     # -- transactions ----------------------------------------------------------------------------
 
+    def prepare(self, envelope: Envelope) -> None:
+        """Do what can be done for an envelope before its turn in :meth:`transact`, if it is small.
+
+        Nothing is sent, and nothing is raised: what is wrong with it is said in its turn.
+        """
+        if isinstance(envelope.content, bytes) and len(envelope.content) <= PREPARED_MAX:
+            with suppress(SMTPError, ValueError):
+                self._prepared[id(envelope)] = self._protocol.prepare(envelope).ahead()
+
     def transact(
         self, envelopes: Iterable[Envelope], watch: Watch | None = None
     ) -> Generator[Outcome, None, None]:
@@ -158,11 +174,14 @@ class Session:
                 # from outside may fall between the reply and the caller's hands.
                 yield outcome
                 queue.popleft()
-        except BaseException:
+        except BaseException as error:
             self._interrupt()
+            # Whoever reports it with the variables of each frame would report contents.
+            clear_frames(error.__traceback__)
             raise
         finally:
             queue.clear()
+            self._prepared.clear()
             self.busy = False
             self._pump.watch = NO_WATCH
 
@@ -202,7 +221,8 @@ class Session:
         error: SMTPError | None = protocol.failure
         if error is None:
             try:
-                transaction = protocol.prepare(envelope)
+                prepared = self._prepared.pop(id(envelope), None)
+                transaction = prepared or protocol.prepare(envelope)
             except SMTPError as unsupported:
                 error = unsupported
             except ValueError as invalid:
@@ -289,8 +309,16 @@ class Session:
             transcript = render(self.opened_at, transaction.entries)
         if protocol.failure is None:
             protocol.entries.clear()
+        phases = transaction.waits
+        if self._opening_waits:
+            # Once: the first one waited for it, too.
+            phases, self._opening_waits = {**self._opening_waits, **phases}, {}
         return Outcome(
-            transaction.envelope, results, time.monotonic() - transaction.started, transcript
+            transaction.envelope,
+            results,
+            time.monotonic() - transaction.started,
+            transcript,
+            phases,
         )
 
     def _learn(self, transaction: Transaction, results: Sequence[Result]) -> None:

@@ -14,6 +14,7 @@ from django_smtpx.smtp import certificates, dane, mode, names, verdict
 from django_smtpx.smtp.errors import TLSError
 from django_smtpx.smtp.failures import no_tls
 from django_smtpx.smtp.options import expected_names, server_name, verifies
+from django_smtpx.smtp.wording import joined, said
 
 if TYPE_CHECKING:
     import socket
@@ -52,17 +53,19 @@ _ABOUT_OUR_CERTIFICATE = frozenset(
 )
 # By OpenSSL's reason, or the name of the alert that came (RFC 8446 section 6.2).
 _MEANINGS = dict.fromkeys(
-    _TOO_OLD, "the server speaks TLS 1.1 or older alone, and 1.2 is the least"
-) | dict.fromkeys(_TOO_WEAK, "the server's key is too weak")
+    _TOO_OLD, said("the server speaks TLS 1.1 or older alone, and 1.2 is the least")
+) | dict.fromkeys(_TOO_WEAK, said("the server's key is too weak"))
 _MEANINGS |= dict.fromkeys(
     _NOTHING_SHARED,
-    "the two sides share no cipher, curve or kind of signature, or the server wants a client "
-    "certificate (ssl_certfile, ssl_keyfile)",
+    said(
+        "the two sides share no cipher, curve or kind of signature, or the server wants a client "
+        "certificate (ssl_certfile, ssl_keyfile)"
+    ),
 )
-_MEANINGS["CERTIFICATE_REQUIRED"] = (
+_MEANINGS["CERTIFICATE_REQUIRED"] = said(
     "the server wants a client certificate: set ssl_certfile and ssl_keyfile"
 )
-_MEANINGS["UNRECOGNIZED_NAME"] = "the server knows no host of this name"
+_MEANINGS["UNRECOGNIZED_NAME"] = said("the server knows no host of this name")
 _VERIFY_FLAGS = (
     ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
 )
@@ -74,9 +77,9 @@ held against a certificate to the letter (STRICT): no other sender of mail does 
 wait for ever at servers that all others deliver to.
 """
 _HOLDS = {
-    "ca_file": "the certificates of authorities",
-    "ssl_certfile": "a certificate, and its private key where ssl_keyfile is not set",
-    "ssl_keyfile": "a private key",
+    "ca_file": said("the certificates of authorities"),
+    "ssl_certfile": said("a certificate, and its private key where ssl_keyfile is not set"),
+    "ssl_keyfile": said("a private key"),
 }
 
 
@@ -150,7 +153,11 @@ def _context(
     if certfile is not None:
         _load_client_certificate(context, certfile, keyfile)
     elif keyfile is not None:
-        raise _failure(f"{keyfile} is a key without a certificate: set ssl_certfile, too")
+        raise _failure(
+            said(
+                "%(keyfile)s is a key without a certificate: set ssl_certfile, too", keyfile=keyfile
+            )
+        )
     return context
 
 
@@ -162,8 +169,12 @@ def _load_client_certificate(
     def passphrase() -> str:
         # Without this, OpenSSL asks on the terminal, and a worker waits for ever.
         raise _failure(
-            f"The private key in {key} is encrypted, and nobody can be asked for its passphrase: "
-            "store the key without one, readable by this process alone"
+            said(
+                "The private key in %(key)s is encrypted, and nobody can be asked for "
+                "its passphrase: store the key without one, readable by this process "
+                "alone",
+                key=key,
+            )
         )
 
     try:
@@ -173,7 +184,11 @@ def _load_client_certificate(
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise _failure(
-                f"The private key in {key} is not that of the certificate in {certfile}"
+                said(
+                    "The private key in %(key)s is not that of the certificate in %(certfile)s",
+                    key=key,
+                    certfile=certfile,
+                )
             ) from error
         raise _unusable(_culprit(certfile, key), error) from error
     except OSError as error:
@@ -191,7 +206,14 @@ def _culprit(certfile: _File, key: _File) -> _File:
 
 def _unusable(file: _File, error: Exception) -> TLSError:
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-    return _failure(f"{file} is to be a PEM file with {_HOLDS[file.option]}: {reason}")
+    return _failure(
+        said(
+            "%(file)s is to be a PEM file with %(content)s: %(reason)s",
+            file=file,
+            content=_HOLDS[file.option],
+            reason=reason,
+        )
+    )
 
 
 def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
@@ -202,7 +224,10 @@ def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
             sock, server_hostname=server_name(options), do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:
-        raise no_tls(f"TLS with {options.host} cannot begin: {error}", options) from error
+        raise no_tls(
+            said("TLS with %(host)s cannot begin: %(error)s", host=options.host, error=error),
+            options,
+        ) from error
 
 
 def judge(sock: ssl.SSLSocket, options: Options) -> str:
@@ -225,7 +250,7 @@ def judge(sock: ssl.SSLSocket, options: Options) -> str:
     if not verifies(options):
         return ""
     if _check(options) == "chain" and not _is_for(sock, options):
-        raise _refused("it is somebody else's", "certificate-host-mismatch", sock, options)
+        raise _refused(said("it is somebody else's"), "certificate-host-mismatch", sock, options)
     return "pkix"
 
 
@@ -263,14 +288,27 @@ def handshake_failure(
         )
     if _reason(error) in _NOT_TLS:
         if implicit and b"SMTP" in rest.upper():
-            return mode.speaks_plain(options, f"it said '...{mode.shown(rest)[1:]}")
+            return mode.speaks_plain(
+                options, said("it said '...%(rest)s", rest=mode.shown(rest)[1:])
+            )
         return no_tls(
-            f"Port {options.port} of {options.host} does not answer in TLS "
-            f"({_reason(error)}; what came ends with {mode.shown(rest)})",
+            said(
+                "Port %(port)s of %(host)s does not answer in TLS (%(error)s; what came "
+                "ends with %(rest)s)",
+                port=options.port,
+                host=options.host,
+                error=_reason(error),
+                rest=mode.shown(rest),
+            ),
             options,
         )
     return no_tls(
-        f"The TLS handshake with {options.host} failed: {_meaning(error, options)}", options
+        said(
+            "The TLS handshake with %(host)s failed: %(reason)s",
+            host=options.host,
+            reason=_meaning(error, options),
+        ),
+        options,
     )
 
 
@@ -286,16 +324,21 @@ def is_answer(error: OSError) -> bool:
 def strange_answer(answer: bytes, options: Options, *, implicit: bool) -> TLSError:
     """Return what it means that a server answered a handshake with what is no TLS."""
     if implicit and mode.is_reply(answer):
-        return mode.speaks_plain(options, f"it said {mode.shown(answer)}")
+        return mode.speaks_plain(options, said("it said %(answer)s", answer=mode.shown(answer)))
     return no_tls(
-        f"Port {options.port} of {options.host} does not answer in TLS: {mode.shown(answer)} came",
+        said(
+            "Port %(port)s of %(host)s does not answer in TLS: %(answer)s came",
+            port=options.port,
+            host=options.host,
+            answer=mode.shown(answer),
+        ),
         options,
     )
 
 
 def handshake_timeout(options: Options) -> TLSError:
     """Return the error of a handshake that came to no end in time."""
-    return no_tls(f"The TLS handshake with {options.host} took too long", options)
+    return no_tls(said("The TLS handshake with %(host)s took too long", host=options.host), options)
 
 
 def broken(error: ssl.SSLError, options: Options) -> TLSError:
@@ -304,9 +347,21 @@ def broken(error: ssl.SSLError, options: Options) -> TLSError:
     With TLS 1.3 that is where a server says what it thinks of the client's certificate.
     """
     if "ALERT" in _reason(error):
-        return no_tls(f"{options.host} ended TLS: {_meaning(error, options)}", options)
+        return no_tls(
+            said(
+                "%(host)s ended TLS: %(reason)s",
+                host=options.host,
+                reason=_meaning(error, options),
+            ),
+            options,
+        )
     return no_tls(
-        f"What came from {options.host} is no valid TLS: {_meaning(error, options)}", options
+        said(
+            "What came from %(host)s is no valid TLS: %(reason)s",
+            host=options.host,
+            reason=_meaning(error, options),
+        ),
+        options,
     )
 
 
@@ -321,15 +376,18 @@ def _reason(error: OSError) -> str:
 
 def _meaning(error: OSError, options: Options) -> str:
     if isinstance(error, _ENDED):
-        return "the server closed the connection"
+        return said("the server closed the connection")
     if not isinstance(error, ssl.SSLError):
-        return f"the server closed the connection ({error.strerror or error})"
+        return said("the server closed the connection (%(reason)s)", reason=error.strerror or error)
     reason = _reason(error)
     name = reason.rpartition("ALERT_")[2]
     if name in _ABOUT_OUR_CERTIFICATE and options.ssl_certfile:
-        return f"the server does not accept the client certificate in ssl_certfile ({reason})"
+        return said(
+            "the server does not accept the client certificate in ssl_certfile (%(reason)s)",
+            reason=reason,
+        )
     if name in _MEANINGS:
-        return f"{_MEANINGS[name]} ({reason})"
+        return joined("", (_MEANINGS[name], f" ({reason})"))
     return str(error) or reason
 
 

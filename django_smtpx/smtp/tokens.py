@@ -15,6 +15,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,11 +54,13 @@ class _Call:
         self.thread = threading.get_ident()
         self.done = threading.Event()
         self.token: str | None = None
-        self.problem = "it was interrupted"
+        self.problem: str = said("it was interrupted")
 
     def outcome(self) -> str:
         if self.token is None:
-            raise TokenError(f"No bearer token could be had: {self.problem}")
+            raise TokenError(
+                said("No bearer token could be had: %(problem)s", problem=self.problem)
+            )
         return self.token
 
 
@@ -80,9 +84,9 @@ class _Room:
             self._make(call, source)
         elif call.thread == threading.get_ident():
             # It sends a mail of its own, by the very mailer that waits for it.
-            raise TokenError("No bearer token could be had: its source needs one itself")
+            raise TokenError(said("No bearer token could be had: its source needs one itself"))
         elif not call.done.wait(timeout):
-            raise TokenError("No bearer token could be had: its source takes too long")
+            raise TokenError(said("No bearer token could be had: its source takes too long"))
         return call.outcome()
 
     def _make(self, call: _Call, source: Source) -> None:
@@ -103,11 +107,12 @@ def _ask(source: Source) -> tuple[str | None, str]:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 (it is the site's own code)
         # Neither its text nor the exception itself goes further: both may hold what was asked.
-        return None, f"its source raised {type(error).__name__}"
+        return None, said("its source raised %(kind)s", kind=type(error).__name__)
     if not isinstance(token, str):
-        return None, f"its source returned {type(token).__name__} instead of a str"
+        kind = type(token).__name__
+        return None, said("its source returned %(kind)s instead of a str", kind=kind)
     if _TOKEN.fullmatch(token) is None:
-        return None, "its source returned a str that is empty, or holds a blank or the like"
+        return None, said("its source returned a str that is empty, or holds a blank or the like")
     return token, ""
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from django_smtpx.smtp import failures, verdict
+from django_smtpx.smtp.content import stuff
 from django_smtpx.smtp.envelope import Result
 from django_smtpx.smtp.errors import (
     DataRefused,
@@ -47,12 +48,14 @@ REFUSALS: dict[Phase, type[ReplyError]] = {
 class Transaction:
     """The course of one envelope through one session.
 
-    ``body`` is the content, and ``verb`` the command that it goes under, DATA
-    or BDAT. Refusals are judged by ``options``. ``content_start`` and
-    ``content_end`` are its place in the stream of all bytes sent, once it has
-    one; the end of a streamed content is far away until its last byte is
-    there. ``failure`` is what cut the transaction off. ``done`` says that no
-    reply can change it any more.
+    ``body`` is the content, ``wire`` the same as DATA has it, where that was made
+    ready ahead, and ``verb`` the command that it goes under, DATA or BDAT.
+    ``started`` is when it was begun. Refusals are judged by ``options``.
+    ``content_start`` and ``content_end`` are its place in the stream of all bytes
+    sent, once it has one; the end of a streamed content is far away until its
+    last byte is there. ``waits`` are the seconds that its replies were waited for,
+    by phase. ``failure`` is what cut the transaction off. ``done`` says
+    that no reply can change it any more.
     """
 
     __slots__ = (
@@ -73,6 +76,8 @@ class Transaction:
         "rcpt_replies",
         "started",
         "verb",
+        "waits",
+        "wire",
     )
 
     def __init__(
@@ -93,6 +98,7 @@ class Transaction:
         self.verb = "BDAT" if chunked else "DATA"
         self.started = time.monotonic()
         self.entries: Entries = []
+        self.waits: dict[str, float] = {}
         self.accepted = 0
         self.mail_reply: Reply | None = None
         self.rcpt_replies: list[Reply] = []
@@ -102,6 +108,13 @@ class Transaction:
         self.content_end = 0
         self.failure: SMTPError | None = None
         self.done = False
+        self.wire: bytes | None = None
+
+    def ahead(self) -> Transaction:
+        """Make the content ready for the wire before its turn, and return the transaction."""
+        if self.body.whole is not None and not self.chunked:
+            self.wire = stuff(self.body.whole)
+        return self
 
     @property
     def chunked(self) -> bool:

@@ -19,6 +19,7 @@ from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
 from django_smtpx.smtp.watch import NO_WATCH
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
@@ -37,7 +38,7 @@ class Transport:
     """A connected, non-blocking socket; ``tls`` and ``verified_by`` are "" without TLS.
 
     ``first`` is what the server said first, in clear or in TLS records: b"" while it has said
-    nothing.
+    nothing. ``resolved_at`` is when its address was known, a monotonic time.
     """
 
     def __init__(self, sock: socket.socket, address: _Address, options: Options) -> None:
@@ -53,6 +54,7 @@ class Transport:
         self.tls = ""
         self.verified_by = ""
         self.first = b""
+        self.resolved_at = time.monotonic()
 
     @classmethod
     def connect(cls, options: Options, watch: Watch = NO_WATCH) -> Transport:
@@ -63,6 +65,7 @@ class Transport:
         be interrupted. Raises :class:`ResolveError` or :class:`ConnectError`.
         """
         addresses = _resolve(options)
+        resolved_at = time.monotonic()
         deadline = Deadline(options.timeout)
         failures: list[str] = []
         for index, (family, address) in enumerate(addresses):
@@ -72,9 +75,16 @@ class Transport:
             except OSError as error:
                 failures.append(f"{address[0]}: {error.strerror or error}")
                 continue
-            return cls(sock, address, options)
+            transport = cls(sock, address, options)
+            transport.resolved_at = resolved_at
+            return transport
         raise ConnectError(
-            f"No connection to {options.host} port {options.port} ({'; '.join(failures)})",
+            said(
+                "No connection to %(host)s port %(port)s (%(failures)s)",
+                host=options.host,
+                port=options.port,
+                failures="; ".join(failures),
+            ),
             phase="connect",
             ip=str(addresses[-1][1][0]),
             **verdict.UNREACHABLE.fields,
@@ -172,7 +182,7 @@ class Transport:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
         except OSError as error:
-            raise ServerDisconnected(f"Writing failed: {error}") from error
+            raise ServerDisconnected(said("Writing failed: %(error)s", error=error)) from error
 
     def receive(self) -> bytes | None:
         """Return what has come: b"" at the end, None when there is nothing yet.
@@ -265,7 +275,11 @@ def _resolve(options: Options) -> list[tuple[int, _Address]]:
         ]
     except (OSError, UnicodeError) as error:
         raise ResolveError(
-            f"{options.host} has no address: {getattr(error, 'strerror', None) or error}",
+            said(
+                "%(host)s has no address: %(reason)s",
+                host=options.host,
+                reason=getattr(error, "strerror", None) or error,
+            ),
             phase="resolve",
             **verdict.DNS_ERROR.fields,
         ) from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from django_smtpx.diagnosis.heard import read
 from django_smtpx.smtp.connection import Connection
+from django_smtpx.smtp.diagnosis.heard import read
 from django_smtpx.smtp.options import Options, Security
 from django_smtpx.smtp.rehearsal import rehearse
 from django_smtpx.smtp.transcript import render

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import time
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
-from django_smtpx.config import get_mailer
-from django_smtpx.diagnosis import STEPS, diagnose, running, siblings
+from django_smtpx.diagnosis import STEPS, diagnose
 from django_smtpx.smtp import probe
+from django_smtpx.smtp.diagnosis import running, siblings
 from django_smtpx.testing import Close, Reply, ScriptedServer, Silence, make_certificate, real_queue
-from tests.delivery.mxsite import MXSite
+from tests.i18n.saying import assert_diagnosis_said
 from tests.smtp.certificates import DAY, authority, make, server_context
 
 PASSWORD = "correct-horse-battery"
@@ -52,6 +53,7 @@ def look(*, to="", **options):
     plain = b"\0me@example.com\0" + PASSWORD.encode()
     for secret in (PASSWORD.encode(), base64.b64encode(PASSWORD.encode()), base64.b64encode(plain)):
         assert secret.rstrip(b"=").decode() not in said
+    assert_diagnosis_said(diagnosis)
     return diagnosis
 
 
@@ -218,6 +220,18 @@ def test_a_file_that_is_no_certificate(tmp_path):
     assert "Correct the file" in found.mend
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_client_certificate_that_is_wanted(tmp_path, tls):
+    """With TLS 1.3 the server says so only when the handshake is over for us."""
+    certificate = make_certificate(tmp_path)
+    certificate.ssl_context.verify_mode = ssl.CERT_REQUIRED
+    certificate.ssl_context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with ScriptedServer(ssl_context=certificate.ssl_context, tls=tls) as server:
+        found = failure(look(port=server.port, security=tls, ca_file=certificate.ca_file))
+    assert "The server wants a client certificate" in found.cause
+    assert "Set ssl_certfile and ssl_keyfile" in found.mend
+
+
 # -- the certificate -----------------------------------------------------------------------------
 
 
@@ -253,6 +267,16 @@ def test_a_certificate_that_does_not_hold(tmp_path, tls, changes, cause, mend):
     ("script", "cause", "mend"),
     [
         ({"CONNECT": Reply("554 5.7.1 Not from you", then=Close())}, "554", "address"),
+        (
+            {"CONNECT": Reply("554 5.7.1 Blocked using zen.spamhaus.org", then=Close())},
+            "on a block list",
+            "taken off the list",
+        ),
+        (
+            {"CONNECT": Reply("421 4.3.2 Too busy, try again later", then=Close())},
+            "no room for this connection now",
+            "lower max_connections",
+        ),
         ({"EHLO": "550 5.7.1 Bad name", "HELO": "550 No"}, "out.example.com", "Set helo"),
         ({"CONNECT": Close()}, "closed the connection", "refuse this machine"),
         ({"CONNECT": Silence()}, "said nothing more in time", "is the one for mail"),
@@ -351,6 +375,14 @@ def test_a_login_that_is_refused(reply, cause, mend):
             "MAIL", "553 5.7.1 Sender address rejected: not owned by user", "sender",
             "may not be used as sender", "DEFAULT_FROM_EMAIL",
         ),
+        (
+            "MAIL", "530 5.7.0 Must issue a STARTTLS command first", "sender",
+            "The server wants TLS first", "security='starttls'",
+        ),
+        (
+            "RCPT", "553 5.7.1 Sender address rejected: not logged in", "recipient",
+            "The server wants a login first", "Set username and password",
+        ),
         ("MAIL", "530 5.7.0 Authentication required", "sender", "login first", "Set username"),
         ("RCPT", "554 5.7.1 Relay access denied", "recipient", "other domains", "Set username"),
         ("RCPT", "550 5.1.1 No such user", "recipient", "no such mailbox", "Correct the recipient"),
@@ -377,6 +409,16 @@ def test_greylisting_passes_with_a_note():
     assert step(diagnosis, "recipient").mend == ""
 
 
+def test_an_address_beyond_ascii():
+    """A server without SMTPUTF8 has no words for it, and is not asked."""
+    with ScriptedServer(keywords=("PIPELINING",)) as server:
+        found = failure(look(to="jürgen@example.net", port=server.port, security="none"))
+        assert "RCPT" not in server.sessions[0].verbs
+    assert found.name == "recipient"
+    assert "does not offer SMTPUTF8" in found.cause
+    assert "ASCII" in found.mend
+
+
 def test_a_server_that_hangs_up_at_the_recipient():
     """The connection is lost, which is told as such."""
     with ScriptedServer(script={"RCPT": Close()}) as server:
@@ -394,64 +436,6 @@ def test_the_whole_is_bounded(monkeypatch):
     assert found.name == "recipient"
     assert "in time" in found.cause
     assert time.monotonic() - begun < 15
-
-
-# -- straight to domains -------------------------------------------------------------------------
-
-
-@pytest.mark.django_db
-def test_straight_to_a_domain_shows_the_route(tmp_path):
-    """Its servers and the TLS that each must show, and then the first of them, step by step."""
-    with MXSite(tmp_path) as site:
-        site.server("mx1.one.example", "127.0.0.101", certificate="mx1.one.example")
-        site.server("mx2.one.example", "127.0.0.102")
-        site.domain("one.example", "mx1.one.example", "mx2.one.example")
-        site.policy("one.example", "enforce", "mx1.one.example", "mx2.one.example")
-        assert get_mailer("default").transport == "mx"
-        (diagnosis,) = diagnose("default", "you@one.example")
-    assert diagnosis.ok
-    assert diagnosis.host == "mx1.one.example"
-    route = step(diagnosis, "configuration").evidence
-    assert route["mta_sts"] == "enforce"
-    assert [text.partition(":")[0] for text in route["servers"]] == [
-        "mx1.one.example",
-        "mx2.one.example",
-    ]
-    assert "MTA-STS" in route["servers"][0]
-    assert step(diagnosis, "recipient").ok is True
-
-
-@pytest.mark.django_db
-def test_straight_to_a_domain_whose_policy_names_none_of_its_servers(tmp_path):
-    """No mail goes there before those who run it mend it."""
-    with MXSite(tmp_path) as site:
-        site.host("mx.one.example", "127.0.0.101")
-        site.domain("one.example", "mx.one.example")
-        site.policy("one.example", "enforce", "mx.other.example")
-        (diagnosis,) = diagnose("default", "you@one.example")
-    found = failure(diagnosis)
-    assert found.name == "tls"
-    assert "MTA-STS" in found.cause
-    assert "do not fit its policy" in found.mend
-
-
-@pytest.mark.django_db
-def test_straight_to_a_domain_that_does_not_exist(tmp_path):
-    """The DNS is the step that fails."""
-    with MXSite(tmp_path) as site:
-        site.dns.gives("none.example", "MX", rcode="NXDOMAIN")
-        (diagnosis,) = diagnose("default", "you@none.example")
-    found = failure(diagnosis)
-    assert found.name == "dns"
-    assert "none.example" in found.cause
-
-
-def test_straight_to_nobody_in_particular():
-    """Without a recipient there is no server to look at, and that is said."""
-    with real_queue(transport="mx", helo="out.sender.example"):
-        (diagnosis,) = diagnose("default")
-    assert diagnosis.ok
-    assert "--to" in step(diagnosis, "configuration").cause
 
 
 # -- the other ports -----------------------------------------------------------------------------

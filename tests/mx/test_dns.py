@@ -8,8 +8,9 @@ import dns.rdatatype
 import pytest
 
 from django_smtpx.mx.answers import MX, Answer
-from django_smtpx.mx.dns import ResolverOptions
+from django_smtpx.mx.dns import Resolver, ResolverOptions
 from django_smtpx.smtp.dane import TLSA, usable
+from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ResolveError
 from tests.mx.responder import silence
 
@@ -476,3 +477,28 @@ def test_options_are_values():
     assert {ResolverOptions(nameservers=("::1",)), ResolverOptions(nameservers=("::1",))} == {
         ResolverOptions(nameservers=("::1",))
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.1", "1.2.0.192.in-addr.arpa"),
+        ("2001:db8::1", f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa"),
+    ],
+)
+def test_the_names_of_an_address(responder, resolver, address, name):
+    """They stand below the address, written backwards."""
+    responder.gives(name, "PTR", "Out.Example.com.", "other.example.com.", ad=True)
+    assert set(resolver.ptr(address).records) == {"out.example.com", "other.example.com"}
+    assert responder.questions() == [(name, "PTR")]
+
+
+def test_no_answer_is_waited_for_beyond_the_end_of_the_whole(responder):
+    """Many questions together take no longer than that, and the rest are not asked."""
+    responder.does("slow.example", "TXT", silence)
+    options = ResolverOptions(nameservers=(responder.host,), port=responder.port, timeout=20)
+    resolver = Resolver(options, within=Deadline(0.2))
+    for _ in range(5):
+        with pytest.raises(ResolveError):
+            resolver.txt("slow.example")
+    assert len(responder.asked) <= 2

@@ -178,6 +178,8 @@ class Server:
                     while line() is not None:
                         pass
                 elif step == "tls":
+                    # Of one that was reset already Python leaves the socket it makes unclosed.
+                    connection.getpeername()
                     connection = self._context.wrap_socket(connection, server_side=True)
                     self._connections.append(connection)
                 elif isinstance(step, threading.Event):

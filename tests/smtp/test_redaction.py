@@ -98,6 +98,19 @@ def test_wrapped(message):
         assert line not in left
 
 
+@pytest.mark.parametrize("size", [7, 13, 20, 30])
+@pytest.mark.parametrize("message", [XOAUTH2, BEARER, TOKEN])
+def test_wrapped_to_its_end(message, size):
+    """The last line of an echo may hold a few characters, which are those of the secret all the same."""
+    redactor = Redactor(None)
+    redactor.learn([TOKEN])
+    lines = tuple(f"5.7.8 {message[at : at + size]} " for at in range(0, len(message), size))
+    *_, last = redactor.reply(Reply(535, ("no", *lines))).lines
+    assert last in (f"5.7.8 {REDACTED} ", f"5.7.8 {REDACTED}== ")
+    innocent = Reply(250, ("2.0.0 Ok", "2.0.0 and more"))
+    assert redactor.reply(innocent) is innocent
+
+
 def test_what_is_no_secret_stays():
     """Words of a reply that have nothing to do with a secret are left alone."""
     redactor = Redactor(Credential("u", SECRET))

@@ -170,7 +170,7 @@ STALE = info("CA", "Jan  1 00:00:00 2001 GMT", "Jan  2 00:00:00 2002 GMT")
     [
         (10, [FRESH, STALE], "its authority's (CA) expired on 2002-01-02 00:00 UTC; by the clock"),
         (10, [FRESH], "its authority's has expired (expected mx.example, shown mx.example"),
-        (10, [], "it, or its authority's, has expired (expected mx.example, shown unknown)"),
+        (10, [], "it, or its authority's, has expired (expected mx.example, shown not known)"),
         (9, [{}], "its authority's is not yet valid (expected mx.example, shown no name)"),
         (10, [{"notAfter": "?"}], "has expired"),
         (92, [FRESH], "not made as RFC 5280 wants it (said OpenSSL)"),

@@ -155,6 +155,10 @@ MICROSOFT: tuple[Rule, ...] = (
                r"reached your daily limit for message recipients|Submission ?(quota ?)?exceeded",
                code="5", source="https://learn.microsoft.com/office365/servicedescriptions/"
                "exchange-online-service-description/exchange-online-limits"),
+    _microsoft("sent-items-full", "quota_exhausted hold",
+               r"STOREDRV\.Submission\.Exception: ?QuotaExceeded", relay=True, phases=MESSAGE,
+               source="https://learn.microsoft.com/exchange/troubleshoot/send-emails/"
+               "smtp-submission-improvements"),
     _microsoft("outbound-spam", "sender_rejected hold",
                r"OutboundSpamException|bad outbound sender", code="5", phases=MESSAGE),
     _microsoft("send-as", "sender_rejected hold",

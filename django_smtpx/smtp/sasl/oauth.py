@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded, printable
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
@@ -36,12 +37,14 @@ class _Bearer(Mechanism):
         if not (challenge.strip() or self._repeated or self._refused):
             self._repeated = True
             return self._message
-        said = decoded(challenge)
-        if said is None or self._refused:
-            self.problem = self.problem or "The server's challenge is not base64"
+        given = decoded(challenge)
+        if given is None or self._refused:
+            self.problem = self.problem or said("The server's challenge is not base64")
             return None
         self._refused = True
-        self.problem = f"The server refused the bearer token: {_status(said)}"
+        self.problem = said(
+            "The server refused the bearer token: %(status)s", status=_status(given)
+        )
         return self.acknowledgement
 
     def remedy(self, reply: Reply) -> Remedy | None:
@@ -80,16 +83,16 @@ class XOAuth2(_Bearer):
 def _name(setting: Setting) -> str:
     name = setting.credential.username
     if "\x01" in name or "\0" in name:
-        raise Unusable("The username holds a control character, which no token goes with")
+        raise Unusable(said("The username holds a control character, which no token goes with"))
     return name
 
 
-def _status(said: bytes) -> str:
+def _status(given: bytes) -> str:
     """Return what the server's error says (RFC 7628 section 3.2.2), as far as it can be read."""
     try:
-        error = json.loads(said)
+        error = json.loads(given)
     except (ValueError, RecursionError):
         error = None
     status = error.get("status") if isinstance(error, dict) else None
-    text = str(status) if status else said.decode("utf-8", "backslashreplace")
+    text = str(status) if status else given.decode("utf-8", "backslashreplace")
     return printable(text, _SAID_LIMIT)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django_smtpx.smtp.sasl.mechanism import Mechanism, Remedy, Unusable, decoded, printable
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.reply import Reply
@@ -63,8 +64,11 @@ class Scram(Mechanism):
             self._first = ""
         if not self._first:
             raise Unusable(
-                f"{name} cannot carry this username and password (they are not what SASLprep, "
-                "RFC 4013, allows): name PLAIN or LOGIN in auth"
+                said(
+                    "%(name)s cannot carry this username and password (they are not what "
+                    "SASLprep, RFC 4013, allows): name PLAIN or LOGIN in auth",
+                    name=name,
+                )
             )
         self._repeated = False
         self._proved = False
@@ -80,16 +84,16 @@ class Scram(Mechanism):
         if not (challenge.strip() or self._repeated or self._proved):
             self._repeated = True
             return self.initial()
-        said = decoded(challenge)
-        text = None if said is None else _utf8(said)
+        given = decoded(challenge)
+        text = None if given is None else _utf8(given)
         if self._verified or self._error or self.problem:
-            self.problem = self.problem or "The server asks for more than there is to say"
+            self.problem = self.problem or said("The server asks for more than there is to say")
         elif not text:
-            self.problem = "The server's challenge is empty or not base64"
+            self.problem = said("The server's challenge is empty or not base64")
         elif text.startswith("e="):
             # A server may send its reason so; the reply behind it has the code.
             self._error = text[2:]
-            self.problem = f"The server ended SCRAM: {printable(self._error)}"
+            self.problem = said("The server ended SCRAM: %(error)s", error=printable(self._error))
             return b""
         elif not self._proved:
             return self._prove(text)
@@ -100,12 +104,12 @@ class Scram(Mechanism):
     def believes(self, text: str) -> bool:
         """Whether the server has proved itself; it may have put its proof behind the code."""
         for word in () if self._verified or not self._proved else text.split():
-            said = decoded(word)
-            if said is not None and said.startswith(b"v=") and self._verify(_utf8(said) or ""):
+            given = decoded(word)
+            if given is not None and given.startswith(b"v=") and self._verify(_utf8(given) or ""):
                 break
         if not self._verified:
             self.impostor = True
-            self.problem = (
+            self.problem = said(
                 "The server has not shown that it knows the password (no valid SCRAM signature), "
                 "so it is not believed: somebody may be in between"
             )
@@ -129,7 +133,7 @@ class Scram(Mechanism):
             self._client.set_server_first(text)
             final = str(self._client.get_client_final())
         except self._errors:
-            self.problem = "The server's first SCRAM message cannot be worked with"
+            self.problem = said("The server's first SCRAM message cannot be worked with")
             return None
         signature = self._client.server_signature
         if isinstance(signature, bytes):
@@ -144,7 +148,7 @@ class Scram(Mechanism):
             self._client.set_server_final(text)
         except self._errors:
             self.impostor = True
-            self.problem = (
+            self.problem = said(
                 "The server's SCRAM signature is wrong: it does not know the password, and "
                 "somebody may be in between"
             )
@@ -165,22 +169,24 @@ def _objection(text: str, nonce: str) -> str:
     fields = [part.partition("=") for part in text.split(",")]
     keys = [key for key, _, _ in fields]
     if keys[:3] != ["r", "s", "i"] or len(set(keys)) != len(keys):
-        return "The server's first SCRAM message is malformed"
+        return said("The server's first SCRAM message is malformed")
     values = {key: value for key, _, value in fields}
     if not values["r"].startswith(nonce) or len(values["r"]) == len(nonce):
-        return "The server's SCRAM nonce is not an answer to ours: somebody may be in between"
+        return said("The server's SCRAM nonce is not an answer to ours: somebody may be in between")
     if re.fullmatch(r"[1-9][0-9]{0,11}", values["i"]) is None:
-        return "The server's SCRAM iteration count is no number"
+        return said("The server's SCRAM iteration count is no number")
     if not MIN_ITERATIONS <= int(values["i"]) <= MAX_ITERATIONS:
-        return (
-            f"The server asks for {values['i']} SCRAM iterations, and {MIN_ITERATIONS} to "
-            f"{MAX_ITERATIONS} are allowed"
+        return said(
+            "The server asks for %(count)s SCRAM iterations, and %(least)s to %(most)s are allowed",
+            count=values["i"],
+            least=MIN_ITERATIONS,
+            most=MAX_ITERATIONS,
         )
     return ""
 
 
-def _utf8(said: bytes) -> str | None:
+def _utf8(given: bytes) -> str | None:
     try:
-        return said.decode()
+        return given.decode()
     except UnicodeDecodeError:
         return None

@@ -7,6 +7,7 @@ import hmac
 from typing import TYPE_CHECKING
 
 from django_smtpx.smtp.sasl.mechanism import Mechanism, decoded
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.sasl.mechanism import Setting
@@ -27,7 +28,7 @@ class Once(Mechanism):
     def respond(self, challenge: str) -> bytes | None:
         """Say it again, once."""
         if self._repeated:
-            self.problem = "The server asks for more than there is to say"
+            self.problem = said("The server asks for more than there is to say")
             return None
         self._repeated = True
         return self._message
@@ -71,7 +72,7 @@ class Login(Mechanism):
     def respond(self, challenge: str) -> bytes | None:
         """Return the user name, then the password."""
         if not self._answers:
-            self.problem = "The server asks for more than there is to say"
+            self.problem = said("The server asks for more than there is to say")
             return None
         return self._answers.pop()
 
@@ -91,9 +92,9 @@ class CramMD5(Mechanism):
         asked, key = decoded(challenge), self._key
         self._key = None
         if key is None:
-            self.problem = "The server asks for more than there is to say"
+            self.problem = said("The server asks for more than there is to say")
         elif not asked:
-            self.problem = "The server's challenge is empty or not base64"
+            self.problem = said("The server's challenge is empty or not base64")
         else:
             digest = hmac.new(key, asked, _md5).hexdigest()
             self.secrets = (digest,)

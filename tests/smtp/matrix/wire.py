@@ -290,6 +290,7 @@ class Wire(Transport):
     def __init__(self, peer: Peer, clock: Clock) -> None:
         self.peer = peer
         self.ip, self.port, self.tls, self.verified_by, self.first = "192.0.2.1", 25, "", "", b""
+        self.resolved_at = clock.monotonic()
         self.shut = False
         self.slow = False
         self.sent = bytearray()

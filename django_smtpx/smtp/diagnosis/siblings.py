@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django_smtpx.diagnosis.bounds import Bounded
 from django_smtpx.smtp.connection import Connection
+from django_smtpx.smtp.diagnosis.bounds import Bounded
 from django_smtpx.smtp.errors import ConnectError, SMTPError
 from django_smtpx.smtp.options import SMTP_PORT, Security
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.options import Options
@@ -28,12 +29,13 @@ class Sibling:
     security: str
 
     def __str__(self) -> str:
-        words = {
-            Security.IMPLICIT: "speaks TLS from the first byte",
-            Security.STARTTLS: "offers STARTTLS",
-            Security.NONE: "answers without TLS",
-        }
-        return f"port {self.port} {words[Security(self.security)]} (security='{self.security}')"
+        if self.security == Security.IMPLICIT:
+            return said(
+                "port %(port)s speaks TLS from the first byte (security='implicit')", port=self.port
+            )
+        if self.security == Security.STARTTLS:
+            return said("port %(port)s offers STARTTLS (security='starttls')", port=self.port)
+        return said("port %(port)s answers without TLS (security='none')", port=self.port)
 
 
 def look(options: Options) -> tuple[Sibling, ...]:

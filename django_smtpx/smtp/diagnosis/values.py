@@ -25,10 +25,12 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: ``ok`` is None where it was not reached, or there was nothing to do.
+    """One step: ``ok`` is None where it was not reached, there was nothing to do, or nobody here
+    can know.
 
     ``evidence`` is what was seen, as texts, numbers and lists of texts. ``cause`` and ``mend`` are
-    a sentence each where the step fails; ``cause`` alone is a note on one that passes.
+    a sentence each where the step fails; ``cause`` is a note on one that does not, and ``mend``
+    what would be better still.
     """
 
     name: str
@@ -40,7 +42,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The steps of one ``mailer`` to one ``host``; that is "" where it did not come to one."""
+    """The steps of one ``mailer`` to one ``host``; that is "" where it did not come to one, and
+    ``mailer`` is where nobody has given it a name.
+    """
 
     mailer: str
     host: str

@@ -7,26 +7,28 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django_smtpx.diagnosis import siblings
-from django_smtpx.diagnosis.bounds import Bounded
-from django_smtpx.diagnosis.causes import GREYLISTED, Case, explain
-from django_smtpx.diagnosis.heard import Heard, read
-from django_smtpx.diagnosis.values import STEPS, Step
 from django_smtpx.smtp import verdict
 from django_smtpx.smtp.connection import Connection
+from django_smtpx.smtp.diagnosis import siblings
+from django_smtpx.smtp.diagnosis.bounds import Bounded
+from django_smtpx.smtp.diagnosis.causes import Case, explain
+from django_smtpx.smtp.diagnosis.heard import Heard, read
+from django_smtpx.smtp.diagnosis.meanings import GREYLISTED
+from django_smtpx.smtp.diagnosis.values import STEPS, Step
 from django_smtpx.smtp.errors import ResolveError, SMTPError
-from django_smtpx.smtp.options import Security
+from django_smtpx.smtp.options import Security, verifies
 from django_smtpx.smtp.rehearsal import rehearse
 from django_smtpx.smtp.session import Session
 from django_smtpx.smtp.transcript import render
 from django_smtpx.smtp.transport import addresses_of
+from django_smtpx.smtp.wording import because, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django_smtpx.diagnosis.siblings import Sibling
+    from django_smtpx.smtp.diagnosis.siblings import Sibling
     from django_smtpx.smtp.envelope import Envelope
-    from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.options import Credential, Options
     from django_smtpx.smtp.reply import Reply
 
 DNS_TIMEOUT = 3.0
@@ -45,6 +47,23 @@ class Trial:
     recipient: str = ""
     envelope: Envelope | None = None
     asks_others: bool = True
+
+
+def configuration(options: Options) -> Step:
+    """Return the first step: how the host will be spoken to."""
+    login = options.credential
+    evidence = {
+        "security": str(options.security),
+        "login": _login(login),
+        "verify": verifies(options),
+    }
+    return Step("configuration", True, evidence)
+
+
+def _login(credential: Credential | None) -> str:
+    if credential is None:
+        return said("none")
+    return said("token") if credential.token is not None else said("password")
 
 
 def try_host(options: Options, trial: Trial) -> tuple[Step, ...]:
@@ -98,9 +117,14 @@ class _Run:
         trial = self._trial
         if not trial.recipient:
             return
+        people = (("sender", trial.sender), ("recipient", trial.recipient))
+        if not connection.protocol.capabilities.smtputf8:
+            beyond = [(name, address) for name, address in people if not address.isascii()]
+            self._found |= {name: _not_ascii(name, address) for name, address in beyond}
+            if beyond:
+                return
         left = max(1.0, watch.deadline.left)
         answers = rehearse(connection, trial.sender, trial.recipient, left)
-        people = (("sender", trial.sender), ("recipient", trial.recipient))
         for (name, address), answer in zip(people, answers, strict=False):
             self._found[name] = self._judged(name, address, answer)
 
@@ -112,7 +136,12 @@ class _Run:
             parts = (answer.code, answer.enhanced_code, answer.reply)
             evidence["reply"] = " ".join(str(part) for part in parts if part)
         if answer.category == "greylisted":
-            return Step(name, True, evidence, f"{GREYLISTED}: {answer}")
+            return Step(
+                name,
+                True,
+                evidence,
+                because(GREYLISTED, answer),
+            )
         return Step(name, False, evidence, *explain(Case(answer, self._options, self._heard)))
 
     def _send(self, connection: Connection) -> None:
@@ -129,7 +158,11 @@ class _Run:
             if result.error is None:
                 self._found["message"] = Step("message", True, evidence)
             elif result.category == "greylisted":
-                note = f"{GREYLISTED}, but not by this command: {result.error}"
+                note = said(
+                    "%(greylists)s, but not by this command: %(error)s",
+                    greylists=GREYLISTED,
+                    error=result.error,
+                )
                 self._found["message"] = Step("message", True, evidence, note)
             else:
                 told = explain(Case(result.error, self._options, self._heard))
@@ -180,15 +213,23 @@ class _Run:
         before = addresses[: addresses.index(ip)] if ip in addresses else ()
         if not before:
             return ""
-        family = " (there may be no IPv6 here)" if any(":" in one for one in before) else ""
-        return f"No connection to {', '.join(before)}, which is tried first each time{family}."
+        listed = ", ".join(before)
+        if any(":" in one for one in before):
+            return said(
+                "No connection to %(addresses)s, which is tried first each time (there may be no "
+                "IPv6 here).",
+                addresses=listed,
+            )
+        return said(
+            "No connection to %(addresses)s, which is tried first each time.", addresses=listed
+        )
 
     def _evidence(self, name: str) -> dict[str, Any]:
         heard, options = self._heard, self._options
         evidence: dict[str, dict[str, Any]] = {
             "dns": {"host": options.host, "addresses": list(options.addresses)},
-            "tcp": {"address": heard.ip or "none", "port": options.port},
-            "tls": {"security": str(options.security), "tls": heard.tls or "none"},
+            "tcp": {"address": heard.ip or said("none"), "port": options.port},
+            "tls": {"security": str(options.security), "tls": heard.tls or said("none")},
             "certificate": self._shown(),
             "ehlo": self._said(),
             "auth": {"offered": list(heard.able.auth), "mechanism": heard.mechanism},
@@ -199,7 +240,7 @@ class _Run:
         if not self._heard.tls:
             return {}
         shown = {"shown": self._certificate} if self._certificate else {}
-        return {"verified_by": self._heard.verified_by or "nothing", **shown}
+        return {"verified_by": self._heard.verified_by or said("nothing"), **shown}
 
     def _said(self) -> dict[str, Any]:
         heard = self._heard
@@ -211,6 +252,20 @@ class _Run:
             said["size"] = heard.able.size_limit
             said["round_trip"] = heard.round_trip
         return said
+
+
+def _not_ascii(name: str, address: str) -> Step:
+    """Return the step of an address that the server has no commands for."""
+    return Step(
+        name,
+        False,
+        {"address": address},
+        said(
+            "%(address)s is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531).",
+            address=address,
+        ),
+        said("Use an address in ASCII, or a server that offers SMTPUTF8."),
+    )
 
 
 def _addresses(options: Options) -> tuple[str, ...]:
@@ -231,7 +286,11 @@ def _addresses(options: Options) -> tuple[str, ...]:
     thread.join(DNS_TIMEOUT)
     if not found:
         raise ResolveError(
-            f"The resolver did not answer for {options.host} in {DNS_TIMEOUT:g} s",
+            said(
+                "The resolver did not answer for %(host)s in %(seconds)s s",
+                host=options.host,
+                seconds=f"{DNS_TIMEOUT:g}",
+            ),
             phase="resolve",
             **verdict.DNS_ERROR.fields,
         )

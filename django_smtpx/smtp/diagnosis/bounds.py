@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django_smtpx.smtp import verdict
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.errors import ServerTimeout
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.smtp.envelope import Envelope
@@ -38,6 +39,9 @@ class Bounded:
         """Raise when the time is up."""
         if self.deadline.passed:
             raise ServerTimeout(
-                f"The server did not come to the end of its part in {self._limit:g} s",
+                said(
+                    "The server did not come to the end of its part in %(seconds)s s",
+                    seconds=f"{self._limit:g}",
+                ),
                 **verdict.judge_timeout("connect").fields,
             )
