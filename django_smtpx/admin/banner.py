@@ -16,6 +16,7 @@ from django_smtpx import ledger
 from django_smtpx.admin import words
 from django_smtpx.admin.base import may_resume, may_view
 from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.language import recorded_reason
 from django_smtpx.ledger import lanes
 from django_smtpx.models import Category, Delivery, Route
 
@@ -47,7 +48,8 @@ def held_mailers(request: HttpRequest, now: datetime) -> list[SafeString]:
 
 
 def _line(request: HttpRequest, route: Route, now: datetime) -> SafeString:
-    parts = [f"{_cause(route)}: {_waiting(route.mailer)}."]
+    held = {"cause": _cause(route), "waiting": _waiting(route.mailer)}
+    parts = [_("%(cause)s: %(waiting)s.") % held]
     if route.paused_until is not None:
         parts.append(_("Next probe: %(time)s.") % {"time": words.next_probe(route, now)})
     if route.category in (Category.AUTH_FAILED, Category.AUTH_REQUIRED):
@@ -56,7 +58,9 @@ def _line(request: HttpRequest, route: Route, now: datetime) -> SafeString:
 
 
 def _cause(route: Route) -> str:
-    reason = Truncator(route.pause_reason).chars(_REASON_LENGTH) or _("no reason given")
+    reason = Truncator(recorded_reason(route.pause_reason)).chars(_REASON_LENGTH) or _(
+        "no reason given"
+    )
     values = {"mailer": repr(route.mailer), "reason": reason}
     if route.category in (Category.AUTH_FAILED, Category.AUTH_REQUIRED):
         return _("Mailer %(mailer)s is held, since it cannot log in (%(reason)s)") % values

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth import get_permission_codename
+from django.core.exceptions import BadRequest
 from django.db.models import Model
+from django.db.models.constants import LOOKUP_SEP
 from django.urls import reverse
 
 from django_smtpx.admin.counting import BoundedPaginator
 from django_smtpx.models import Route
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
     _ModelAdmin = admin.ModelAdmin
@@ -29,6 +31,8 @@ else:
 
 M = TypeVar("M", bound=Model)
 
+_PATTERNS = ("regex", "iregex")
+
 
 class BaseAdmin(_ModelAdmin[M]):
     """Lists and pages in our style that know where the others are."""
@@ -36,13 +40,40 @@ class BaseAdmin(_ModelAdmin[M]):
     empty_value_display = "–"
     paginator = BoundedPaginator
     show_full_result_count = False
+    unseen: tuple[str, ...] = ()
+    """Fields that no page shows: Django takes any field of a row in the query of a list, and by it
+    they could be guessed, letter by letter.
+    """
 
     class Media:
         css = {"all": ("django_smtpx/admin.css",)}  # noqa: RUF012 (Django's own convention)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Say whether the query of a list may ask for that; a pattern could take hours."""
+        parts = lookup.split(LOOKUP_SEP)
+        if parts[0] in self.unseen or parts[-1] in _PATTERNS:
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, unless a filter asks for a NUL: PostgreSQL raises on one.
+
+        Django itself says what is wrong where one is searched for.
+        """
+        asked = (values for name, values in request.GET.lists() if name != SEARCH_VAR)
+        if any("\0" in value for values in asked for value in values):
+            raise BadRequest("A NUL is in no text.")
+        return super().changelist_view(request, extra_context)
+
     def page_url(self, obj: Model) -> str:
         """Return the address of another row's page on this site."""
         return self.site_url(type(obj), "change", obj.pk)
+
+    def has_pages_of(self, model: type[Model], request: HttpRequest) -> bool:
+        """Say whether this site has pages of ``model``, and the user may view them."""
+        return self.admin_site.is_registered(model) and may_view(request, model)
 
     def site_url(self, model: type[Model], page: str, *args: object) -> str:
         """Return the address of a page ("change", "changelist") of ``model`` on this site."""
@@ -54,10 +85,6 @@ class ReadOnlyAdmin(BaseAdmin[M]):
     """Lists and pages to look at; the permission to view is the only one that counts."""
 
     actions: tuple[str, ...] | None = None
-    uuid_lookup = ""
-    """The lookup that a search for a whole UUID is tried with before any other."""
-    address_lookups: tuple[str, ...] = ()
-    """Those that a search for a whole address, or Message-ID, is tried with then."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Mail is added by sending it."""
@@ -70,22 +97,6 @@ class ReadOnlyAdmin(BaseAdmin[M]):
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         """The retention deletes."""
         return False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[M], bool]:
-        """Search as Django does, but take a UUID, a whole address or a whole Message-ID for what it
-        is first: that is found by index.
-        """
-        uuid = as_uuid(search_term) if self.uuid_lookup else None
-        whole: dict[str, Any] = {} if uuid is None else {self.uuid_lookup: uuid}
-        if "@" in search_term:
-            whole.update(dict.fromkeys(self.address_lookups, search_term.strip()))
-        for lookup, value in whole.items():
-            exact = queryset.filter(**{lookup: value})
-            if exact.order_by("pk").values_list("pk")[:1]:
-                return exact, False
-        return super().get_search_results(request, queryset, search_term)
 
     def page_context(self, request: HttpRequest, obj: M) -> dict[str, Any]:
         """Return what a row's page shows besides its fields."""
@@ -108,7 +119,12 @@ def may_view(request: HttpRequest, model: type[Model]) -> bool:
 
 def may_resume(request: HttpRequest) -> bool:
     """Say whether the user may open what rests."""
-    return request.user.has_perm(f"{Route._meta.app_label}.resume_route")
+    return may(request, "resume_route")
+
+
+def may(request: HttpRequest, codename: str) -> bool:
+    """Say whether the user has the permission ``codename`` of this application."""
+    return request.user.has_perm(f"{Route._meta.app_label}.{codename}")
 
 
 def as_uuid(text: str) -> UUID | None:

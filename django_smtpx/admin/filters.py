@@ -5,22 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Exists, Min, OuterRef
+from django.contrib.admin.views.main import PAGE_VAR
+from django.db.models import Min
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_smtpx.admin import words
+from django_smtpx import ledger
+from django_smtpx.addresses import a_labels
+from django_smtpx.admin import counting, words
+from django_smtpx.admin.lists import before, first_delivery_from, newest
 from django_smtpx.config import mailer_errors, mailers
 from django_smtpx.models import Category, Delivery, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from django.contrib.admin.filters import _ListFilterChoices
+    from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
     Choices = Iterable[tuple[str, _StrOrPromise]]
+
+
+Wait = ledger.Wait
 
 
 class MailerFilter(admin.SimpleListFilter):
@@ -53,9 +62,76 @@ class CategoryFieldFilter(admin.ChoicesFieldListFilter):
         value = request.GET.get(str(self.lookup_kwarg))
         if chosen is None or not value:
             return queryset if chosen is None else chosen
-        if value == Category.OK:
-            return chosen.filter(status=Delivery.Status.SENT)
-        return chosen.exclude(category="").exclude(category=Category.OK)
+        return _like(chosen, {"category": value})
+
+
+class AskingFilter(admin.SimpleListFilter):
+    """A filter with a form of its own, for a value that no list could offer."""
+
+    kept: Iterable[tuple[str, str]] = ()
+    """The other parameters of the page, which the form is to keep."""
+
+    def has_output(self) -> bool:
+        """There is the form, always."""
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[_ListFilterChoices]:
+        """Yield what can be chosen without the form."""
+        given = changelist.params.items()
+        own = (self.parameter_name, PAGE_VAR)
+        self.kept = [(name, value) for name, value in given if name not in own]
+        yield from super().choices(changelist)
+
+
+class DomainFilter(AskingFilter):
+    """By the recipient's domain: among the newest of what the other filters leave, so it is last.
+
+    There is no index for it: each message would pay for one, at every step of its way.
+    """
+
+    title = _("domain")
+    parameter_name = "domain"
+    template = "admin/django_smtpx/domain_filter.html"
+    floor: int | None = None
+    """How far back was looked, as :func:`~django_smtpx.admin.lists.newest` says it."""
+
+    @property
+    def domain(self) -> str:
+        """What was asked for, as it is stored; "" if nothing was."""
+        name = (self.value() or "").strip().rpartition("@")[2].rstrip(".").lower()
+        try:
+            return a_labels(name)
+        except ValueError:
+            return name
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return the domain that was asked for, if any."""
+        return [(str(self.value()), self.domain)] if self.value() else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return what goes to that domain."""
+        if not self.domain:
+            return queryset
+        rows, self.floor = newest(queryset, request)
+        return rows.filter(domain=self.domain)
+
+
+class WaitFilter(admin.SimpleListFilter):
+    """By what a delivery waits for."""
+
+    title = _("what it waits for")
+    parameter_name = "wait"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        """Return what there is to wait for."""
+        return [choice for choice in Wait.choices if choice[0] != Wait.ENDED]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the deliveries that wait for the chosen thing."""
+        chosen = self.value()
+        if chosen not in Wait.values:
+            return queryset
+        return queryset.filter(ledger.waiting_for(Wait(chosen), timezone.now()))
 
 
 class PaceFilter(admin.SimpleListFilter):
@@ -113,19 +189,50 @@ class ExpiryFilter(admin.SimpleListFilter):
         return queryset.filter(**chosen.get(self.value(), {}))
 
 
+class FailureFilter(admin.AllValuesFieldListFilter):
+    """By what went wrong at the latest try, each by the name that it has in reports."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Give what there is to choose; that nothing went wrong is a choice with a name, too."""
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or _("none")}
+
+
 class _DeliveryFilter(admin.SimpleListFilter):
-    """Messages with a delivery like that; two such filters mean one and the same delivery."""
+    """Messages with a delivery like that; two such filters mean one and the same delivery.
+
+    The newest such deliveries are read, by the index that there is for them, and then their
+    messages: to look at message after message for one would take a rare status through them all.
+    """
+
+    floor: int | None = None
+    """How far back was looked, as :func:`~django_smtpx.admin.lists.newest` says it."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the messages that have such a delivery."""
-        if self.value() is None:
+        names = [name for name in ("status", "category") if name in request.GET]
+        if self.parameter_name not in names[:1]:
+            # Nothing was chosen here, or the other filter has seen to both.
             return queryset
-        names = (name for name in ("status", "category") if name in request.GET)
-        # Its own value comes from value(): while facets are counted it is not the request's.
-        chosen = {name: request.GET[name] for name in names}
-        chosen[str(self.parameter_name)] = str(self.value())
-        such = Delivery.objects.using(queryset.db).filter(message=OuterRef("pk"), **chosen)
-        return queryset.filter(Exists(such))
+        such = _like(Delivery.objects.using(queryset.db), {n: request.GET[n] for n in names})
+        newer = before(request)
+        if newer is not None and (first := first_delivery_from(newer)) is not None:
+            such = such.filter(pk__lt=first)
+        found = such.order_by("-pk").values_list("message_id", flat=True)
+        keys = list(found[: counting.COUNTED + 1])
+        if len(keys) > counting.COUNTED:
+            self.floor = keys[-2]
+            keys.pop()
+        return queryset.filter(pk__in=set(keys))
+
+
+def _like(deliveries: QuerySet[Delivery], chosen: dict[str, str]) -> QuerySet[Delivery]:
+    """Return the deliveries of a status and category, said so that there is an index for it."""
+    rows = deliveries.filter(**chosen)
+    category = chosen.get("category")
+    if category == Category.OK:
+        return rows.filter(status=Delivery.Status.SENT)
+    return rows.exclude(category="").exclude(category=Category.OK) if category else rows
 
 
 class StatusFilter(_DeliveryFilter):

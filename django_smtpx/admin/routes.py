@@ -5,15 +5,15 @@ Whoever may can resume what rests, in two steps, both by POST.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import flatten
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as now_in_words
@@ -22,36 +22,74 @@ from django.utils.translation import ngettext
 
 from django_smtpx import ledger, pacing
 from django_smtpx.admin import words
-from django_smtpx.admin.base import ReadOnlyAdmin, may_resume
+from django_smtpx.admin.asking import SEEN, AskingAdmin, by
+from django_smtpx.admin.base import ReadOnlyAdmin, may, may_resume
+from django_smtpx.admin.checking import check_view
 from django_smtpx.admin.filters import MailerFilter, PaceFilter
+from django_smtpx.admin.pausing import pause_view, standing
 from django_smtpx.admin.steering import obstacles, wake
+from django_smtpx.admin.testing_mail import test_view
+from django_smtpx.language import recorded_reason
 from django_smtpx.models import RefusedCredential, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+    from django.utils.functional import _StrPromise
 
-MOST = 1000
-"""Routes that can be resumed at once."""
+    from django_smtpx.admin.asking import Chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something to do with a mailer, by a form: its address's name, by whose leave, and how.
+
+    ``about`` returns what the form is filled in with for a route, None where it is not for that.
+    """
+
+    name: str
+    label: _StrPromise
+    permission: str
+    view: Callable[[AskingAdmin[Route], HttpRequest], HttpResponse]
+    about: Callable[[Route], dict[str, str] | None]
+
+
+def _destination(route: Route) -> dict[str, str] | None:
+    if route.host or route.sender:
+        return None
+    return {"mailer": route.mailer, "domain": route.domain}
+
+
+def _mailer(route: Route) -> dict[str, str]:
+    return {"mailer": route.mailer}
+
+
+TOOLS = (
+    Tool("pause", _("Pause"), "pause_route", pause_view, _destination),
+    Tool("check", _("Run the diagnosis"), "check_mailer", check_view, _mailer),
+    Tool("test", _("Send a test mail"), "test_mailer", test_view, _mailer),
+)
 
 
 @admin.register(Route)
-class RouteAdmin(ReadOnlyAdmin[Route]):
+class RouteAdmin(AskingAdmin[Route]):
     """Routes: open, paused or held."""
 
     actions = ("resume_selected",)
+    too_many = _("More than %(count)s routes are too many to resume at once.")
+    change_list_template = "admin/django_smtpx/route_list.html"
     change_form_template = "admin/django_smtpx/route_page.html"
     list_display = (
         "mailer_name",
         "host",
         "domain",
         "sender",
-        "state",
-        "category",
-        "pause_reason",
+        "state_badge",
+        "category_badge",
+        "reason",
         "next_probe",
         "pace",
         "consecutive_failures",
@@ -60,15 +98,16 @@ class RouteAdmin(ReadOnlyAdmin[Route]):
     ordering = ("mailer", "host", "domain", "sender")
     search_fields = ("mailer", "host", "domain", "sender", "pause_reason")
     search_help_text = _("Mailer, host, domain, sender, or words of the reason.")
+    unseen = ("working_mac",)
     # Never the fingerprint of a credential.
     fields = (
         "mailer_name",
         "host",
         "domain",
         "sender",
-        "state",
-        "category",
-        "pause_reason",
+        "state_badge",
+        "category_badge",
+        "reason",
         "next_probe",
         "paused_until",
         "consecutive_failures",
@@ -77,10 +116,25 @@ class RouteAdmin(ReadOnlyAdmin[Route]):
     )
     readonly_fields = tuple(flatten(fields))
 
+    @admin.display(description=_("reason"), ordering="pause_reason")
+    def reason(self, route: Route) -> str:
+        """Return what closed it."""
+        return recorded_reason(route.pause_reason)
+
     @admin.display(description=_("mailer"), ordering="mailer")
     def mailer_name(self, route: Route) -> str:
         """Return the mailer, and whether it can still be used."""
         return words.mailer(route.mailer)
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, route: Route) -> str:
+        """Return the state as a coloured word."""
+        return words.state_badge(route.state)
+
+    @admin.display(description=_("category"), ordering="category")
+    def category_badge(self, route: Route) -> str:
+        """Return the category as a coloured word."""
+        return words.category_badge(route.category)
 
     @admin.display(description=_("next probe"), ordering="paused_until")
     def next_probe(self, route: Route) -> str:
@@ -102,108 +156,112 @@ class RouteAdmin(ReadOnlyAdmin[Route]):
     @admin.action(permissions=["resume"], description=_("Resume"))
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Route]) -> HttpResponse:
         """Ask whether to open the chosen ones."""
-        keys = tuple(queryset.order_by().values_list("pk", flat=True)[: MOST + 1])
-        query = request.GET.urlencode()
-        if len(keys) <= MOST:
-            return self._confirmation(request, keys, query=query, on_page=False)
-        text = now_in_words("More than %(count)s routes are too many to resume at once.")
-        self.message_user(request, text % {"count": number_format(MOST)}, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
+        chosen = self.chosen(request, queryset)
+        if chosen is None:
+            return HttpResponseRedirect(request.get_full_path())
+        return self._confirmation(request, chosen)
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
         """Whether the user may open what rests."""
         return may_resume(request)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address that the confirmation goes to."""
-        view = self.admin_site.admin_view(self.resume_view)
-        return [path("resume/", view, name="django_smtpx_route_resume"), *super().get_urls()]
+        """Add the addresses of what can be done."""
+        tools = [self.own_path(tool.name, partial(self.tool_view, tool)) for tool in TOOLS]
+        return [self.own_path("resume", self.resume_view), *tools, *super().get_urls()]
 
     def resume_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask about the routes named in ``keys``, or, once confirmed, open them."""
+        """Ask about the routes named in ``keys``, or, once confirmed, open those that are closed as
+        they were seen.
+        """
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not (self.has_view_permission(request) and may_resume(request)):
             raise PermissionDenied
-        keys = _keys(request.POST.get("keys", ""))
-        on_page = "page" in request.POST
-        query = request.POST.get("query", "")
+        chosen = self.posted(request)
         if "confirmed" not in request.POST:
-            return self._confirmation(request, keys, query=query, on_page=on_page)
-        self._resume(request, keys)
-        page, args = ("change", keys[:1]) if on_page else ("changelist", ())
-        url = self.site_url(Route, page, *args)
-        return HttpResponseRedirect(f"{url}?{query}" if query else url)
+            return self._confirmation(request, chosen)
+        self._resume(request, chosen)
+        return HttpResponseRedirect(self.back_url(chosen))
+
+    def tool_view(self, tool: Tool, request: HttpRequest) -> HttpResponse:
+        """Show a tool's form, and do what it is for."""
+        if not (self.has_view_permission(request) and may(request, tool.permission)):
+            raise PermissionDenied
+        return tool.view(self, request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and the ways to the tools."""
+        context = {"tools": self._links(request, None), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def page_context(self, request: HttpRequest, obj: Route) -> dict[str, Any]:
-        """Add the button, where there is something to resume and the user may."""
-        if obj.state == Route.State.OPEN or not may_resume(request):
-            return {}
-        return {"resume_url": self.site_url(Route, "resume")}
-
-    def _confirmation(
-        self, request: HttpRequest, keys: Sequence[int], *, query: str, on_page: bool
-    ) -> HttpResponse:
-        closed = _closed(keys)
-        page, args = ("change", keys[:1]) if on_page else ("changelist", ())
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Resume"),
-            "opts": self.opts,
-            "media": self.media,
-            "routes": closed,
-            "left": len(keys) - len(closed),
-            "keys": ",".join(map(str, keys)),
-            "query": query,
-            "on_page": on_page,
-            "back_url": self.site_url(Route, page, *args),
-            "resume_url": self.site_url(Route, "resume"),
+        """Add what the user can do about it."""
+        resumable = obj.state != Route.State.OPEN and may_resume(request)
+        return {
+            "resume_url": self.site_url(Route, "resume") if resumable else "",
+            "tools": self._links(request, obj),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_smtpx/resume.html", context)
 
-    def _resume(self, request: HttpRequest, keys: Sequence[int]) -> None:
-        by = f"user {request.user.pk} in the admin"
+    def _links(self, request: HttpRequest, route: Route | None) -> list[tuple[str, str]]:
+        """Return labels and addresses of the tools, for one route or for any."""
+        links = []
+        for tool in TOOLS:
+            asked = {} if route is None else tool.about(route)
+            if asked is not None and may(request, tool.permission):
+                url = self.site_url(Route, tool.name)
+                links.append((str(tool.label), f"{url}?{urlencode(asked)}" if asked else url))
+        return links
+
+    def _confirmation(self, request: HttpRequest, chosen: Chosen) -> HttpResponse:
+        closed = _closed(chosen)
+        context = {
+            "title": _("Resume"),
+            "label": _("Resume") if closed else "",
+            "routes": closed,
+            "left": len(chosen.keys) - len(closed),
+            "hidden": [*chosen.fields(), (SEEN, ",".join(map(standing, closed)))],
+            "back_url": self.back_url(chosen),
+            "post_url": self.site_url(Route, "resume"),
+        }
+        return self.own_page(request, "resume.html", context)
+
+    def _resume(self, request: HttpRequest, chosen: Chosen) -> None:
         at = ledger.now()
+        seen = request.POST[SEEN].split(",") if SEEN in request.POST else None
         opened = [
             route
-            for route in _closed(keys)
-            if pacing.resume(
+            for route in _closed(chosen)
+            if (seen is None or standing(route) in seen)
+            and pacing.resume(
                 route.mailer,
                 at,
                 domain=route.domain,
                 host=route.host,
                 sender=route.sender,
-                by=by,
+                by=by(request),
             )
         ]
-        assert request.user.pk is not None  # admin_view has seen to that
-        rows = Route.objects.filter(pk__in=[route.pk for route in opened])
-        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, now_in_words("Resume"))
+        self.note_in_history(request, opened, now_in_words("Resume"))
         names = sorted({route.mailer for route in opened})
         wake(names)
         level = messages.SUCCESS if opened else messages.WARNING
         self.message_user(request, _said(len(opened)), level)
-        left = len(keys) - len(opened)
+        left = len(chosen.keys) - len(opened)
         if left:
-            text = now_in_words("Left as they are: %(count)s (open already, or there no more).")
+            text = now_in_words(
+                "Left as they are: %(count)s (open already, closed for something else meanwhile, "
+                "or there no more)."
+            )
             self.message_user(request, text % {"count": number_format(left)}, messages.WARNING)
         for text in obstacles(names):
             self.message_user(request, text, messages.WARNING)
 
 
-def _keys(text: str) -> tuple[int, ...]:
-    try:
-        keys = tuple({int(part): None for part in text.split(",")})
-    except ValueError:
-        raise BadRequest("No such routes.") from None
-    if len(keys) > MOST or max(keys) >= 2**63 or min(keys) < 0:
-        raise BadRequest("No such routes.")
-    return keys
-
-
-def _closed(keys: Sequence[int]) -> list[Route]:
-    routes = Route.objects.using(ledger.database()).filter(pk__in=keys)
+def _closed(chosen: Chosen) -> list[Route]:
+    routes = Route.objects.using(ledger.database()).filter(pk__in=chosen.keys)
     closed = routes.exclude(state=Route.State.OPEN)
     return list(closed.order_by("mailer", "host", "domain", "sender"))
 
@@ -226,6 +284,7 @@ class RefusedCredentialAdmin(ReadOnlyAdmin[RefusedCredential]):
     ordering = ("mailer", "-refused_at")
     search_fields = ("mailer",)
     search_help_text = _("Mailer.")
+    unseen = ("mac",)
     # Never the fingerprint.
     fields = ("mailer_name", "refusals", "refused_at", "next_probe", "next_probe_at")
     readonly_fields = fields

@@ -13,35 +13,31 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.http import HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path
 from django.utils.formats import number_format
 from django.utils.translation import gettext as now_in_words
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_smtpx import delivery, ledger, tasks
-from django_smtpx.admin.base import ReadOnlyAdmin
+from django_smtpx.admin.asking import AskingAdmin, by
+from django_smtpx.admin.base import may
 from django_smtpx.config import mailers
+from django_smtpx.language import recorded_reason
 from django_smtpx.ledger import Selection, Steered, Step
 from django_smtpx.models import Delivery, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
     from django.utils.functional import _StrPromise
 
-MOST = 50_000
-"""Deliveries that can be chosen at once in a list; the commands have no such bound."""
-
-_LOG_BATCH = 1000
+    from django_smtpx.admin.asking import Chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ DEEDS = {
             "arrived",
             Step.ARRIVED,
             None,
-            "settle_delivery",
+            "settle_unknown",
             _("It arrived"),
             _("They are settled as sent by your word, and are not sent again."),
         ),
@@ -87,7 +83,7 @@ DEEDS = {
             "again",
             Step.RETRY,
             Delivery.Status.UNKNOWN,
-            "settle_delivery",
+            "settle_unknown",
             _("It did not arrive: send again"),
             _(
                 "They are sent again, with the same Message-ID. Where the server did take one, it "
@@ -98,10 +94,15 @@ DEEDS = {
 }
 
 
-class SteerableAdmin(ReadOnlyAdmin[Delivery]):
+class SteerableAdmin(AskingAdmin[Delivery]):
     """Actions of the list and buttons of the page, each with a permission of its own."""
 
     actions = ("retry_selected", "cancel_selected", "settle_arrived", "settle_again")
+    most = 50_000
+    too_many = _(
+        "More than %(count)s deliveries are too many for a page: use the commands smtpx_retry "
+        "and smtpx_cancel."
+    )
 
     @admin.action(permissions=["retry"], description=DEEDS["retry"].label)
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
@@ -125,20 +126,19 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether the user may send again what failed or waits."""
-        return _may(request, DEEDS["retry"])
+        return may(request, DEEDS["retry"].permission)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         """Whether the user may withdraw what waits."""
-        return _may(request, DEEDS["cancel"])
+        return may(request, DEEDS["cancel"].permission)
 
     def has_settle_permission(self, request: HttpRequest) -> bool:
         """Whether the user may decide about what is in doubt."""
-        return _may(request, DEEDS["arrived"])
+        return may(request, DEEDS["arrived"].permission)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the address that the confirmations go to."""
-        view = self.admin_site.admin_view(self.steer_view)
-        return [path("steer/", view, name="django_smtpx_delivery_steer"), *super().get_urls()]
+        return [self.own_path("steer", self.steer_view), *super().get_urls()]
 
     def steer_view(self, request: HttpRequest) -> HttpResponse:
         """Ask about the deliveries named in ``keys``, or, once confirmed, do it."""
@@ -147,21 +147,17 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
         deed = DEEDS.get(request.POST.get("deed", ""))
         if deed is None:
             raise BadRequest("No such deed.")
-        if not (self.has_view_permission(request) and _may(request, deed)):
+        if not (self.has_view_permission(request) and may(request, deed.permission)):
             raise PermissionDenied
-        keys = _keys(request.POST.get("keys", ""))
-        on_page = "page" in request.POST
-        query = request.POST.get("query", "")
+        chosen = self.posted(request)
         if "confirmed" not in request.POST:
-            return self._confirmation(request, deed, keys, query=query, on_page=on_page)
-        self._do(request, deed, keys)
-        page, args = ("change", keys[:1]) if on_page else ("changelist", ())
-        url = self.site_url(Delivery, page, *args)
-        return HttpResponseRedirect(f"{url}?{query}" if query else url)
+            return self._confirmation(request, deed, chosen)
+        self._do(request, deed, chosen)
+        return HttpResponseRedirect(self.back_url(chosen))
 
     def deeds_for(self, request: HttpRequest, delivery: Delivery) -> list[Deed]:
         """Return what the user can do with one delivery, by its state and by permission."""
-        allowed = [deed for deed in DEEDS.values() if _may(request, deed)]
+        allowed = [deed for deed in DEEDS.values() if may(request, deed.permission)]
         if not allowed:
             return []
         steps = ledger.steps_for(delivery.pk, ledger.now())
@@ -173,61 +169,41 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
         ]
 
     def _ask(self, request: HttpRequest, deed: Deed, queryset: QuerySet[Delivery]) -> HttpResponse:
-        keys = tuple(queryset.order_by().values_list("pk", flat=True)[: MOST + 1])
-        query = request.GET.urlencode()
-        if len(keys) <= MOST:
-            return self._confirmation(request, deed, keys, query=query, on_page=False)
-        text = now_in_words(
-            "More than %(count)s deliveries are too many for a page: use the commands smtpx_retry "
-            "and smtpx_cancel."
-        )
-        self.message_user(request, text % {"count": number_format(MOST)}, messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
+        chosen = self.chosen(request, queryset)
+        if chosen is None:
+            return HttpResponseRedirect(request.get_full_path())
+        return self._confirmation(request, deed, chosen)
 
-    def _confirmation(
-        self,
-        request: HttpRequest,
-        deed: Deed,
-        keys: Sequence[int],
-        *,
-        query: str,
-        on_page: bool,
-    ) -> HttpResponse:
-        seen = ledger.preview(deed.step, _selection(deed, keys), ledger.now())
-        page, args = ("change", keys[:1]) if on_page else ("changelist", ())
+    def _confirmation(self, request: HttpRequest, deed: Deed, chosen: Chosen) -> HttpResponse:
+        seen = ledger.preview(deed.step, _selection(deed, chosen), ledger.now())
         context = {
-            **self.admin_site.each_context(request),
             "title": deed.label,
-            "opts": self.opts,
-            "media": self.media,
-            "deed": deed,
-            "keys": ",".join(map(str, keys)),
-            "query": query,
-            "on_page": on_page,
+            "note": deed.note,
+            "label": deed.label if seen.count else "",
+            "hidden": [("deed", deed.name), *chosen.fields(), ("seen", _statuses(seen))],
             "touched": _by_status(seen),
             "count": seen.count,
             "scheduled": seen.scheduled,
-            "left": _left(seen, len(keys)),
-            "back_url": self.site_url(Delivery, page, *args),
-            "steer_url": self.site_url(Delivery, "steer"),
+            "left": _left(seen, len(chosen.keys)),
+            "back_url": self.back_url(chosen),
+            "post_url": self.site_url(Delivery, "steer"),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/django_smtpx/steer.html", context)
+        return self.own_page(request, "steer.html", context)
 
-    def _do(self, request: HttpRequest, deed: Deed, keys: Sequence[int]) -> None:
+    def _do(self, request: HttpRequest, deed: Deed, chosen: Chosen) -> None:
         do = {
             Step.RETRY: delivery.send_again,
             Step.ARRIVED: ledger.arrived,
             Step.CANCEL: ledger.cancel,
         }
-        by = f"user {request.user.pk} in the admin"
-        done = do[deed.step](_selection(deed, keys), ledger.now(), by=by)
-        _log(request, deed, done.deliveries)
+        meant = _selection(deed, chosen, request.POST.get("seen", ""))
+        done = do[deed.step](meant, ledger.now(), by=by(request))
+        self.note_keys(request, done.deliveries, str(deed.label))
         if deed.step == Step.RETRY:
             wake(done.mailers)
         level = messages.SUCCESS if done.count else messages.WARNING
         self.message_user(request, _said(deed, done), level)
-        for count, reason in _left(done, len(keys)):
+        for count, reason in _left(done, len(chosen.keys)):
             values = {"count": number_format(count), "reason": reason}
             text = now_in_words("Left as they are: %(count)s (%(reason)s).") % values
             self.message_user(request, text, messages.WARNING)
@@ -235,22 +211,19 @@ class SteerableAdmin(ReadOnlyAdmin[Delivery]):
             self.message_user(request, text, messages.WARNING)
 
 
-def _may(request: HttpRequest, deed: Deed) -> bool:
-    return request.user.has_perm(f"{Delivery._meta.app_label}.{deed.permission}")
+def _selection(deed: Deed, chosen: Chosen, seen: str = "") -> Selection:
+    """Return what is chosen. ``seen`` names the statuses of what the user has confirmed, if any:
+    what somebody else has cancelled meanwhile stays so.
+    """
+    statuses = tuple(seen.split(",")) if seen else None
+    return Selection(ids=chosen.keys, status=deed.status, seen=statuses)
 
 
-def _keys(text: str) -> tuple[int, ...]:
-    try:
-        keys = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise BadRequest("No such deliveries.") from None
-    if len(keys) > MOST or max(keys) >= 2**63 or min(keys) < 0:
-        raise BadRequest("No such deliveries.")
-    return keys
-
-
-def _selection(deed: Deed, keys: Sequence[int]) -> Selection:
-    return Selection(ids=tuple(keys), status=deed.status)
+def _statuses(seen: Steered) -> str:
+    """Return the statuses of what will be touched; what waits may be tried meanwhile."""
+    found = {group.status for group in seen.groups}
+    waiting = {Delivery.Status.QUEUED.value, Delivery.Status.DEFERRED.value}
+    return ",".join(sorted(found | waiting if found & waiting else found))
 
 
 def _by_status(seen: Steered) -> list[tuple[_StrPromise | str, int]]:
@@ -291,14 +264,6 @@ def _said(deed: Deed, done: Steered) -> str:
     return text % values
 
 
-def _log(request: HttpRequest, deed: Deed, keys: Sequence[int]) -> None:
-    """Note in the admin's own history who did what."""
-    assert request.user.pk is not None  # admin_view has seen to that
-    for first in range(0, len(keys), _LOG_BATCH):
-        rows = Delivery.objects.filter(pk__in=keys[first : first + _LOG_BATCH])
-        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, str(deed.label))
-
-
 def wake(names: Iterable[str]) -> None:
     """Hint the drains, once the request's transaction (if any) is committed."""
     for name in names:
@@ -320,6 +285,6 @@ def obstacles(names: Collection[str]) -> list[str]:
     ]
     return texts + [
         now_in_words("Mailer %(mailer)s rests, and its mail with it: %(reason)s")
-        % {"mailer": route.mailer, "reason": route.pause_reason or "–"}
+        % {"mailer": route.mailer, "reason": recorded_reason(route.pause_reason) or "–"}
         for route in paused
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.addresses import addr_spec
 from django_smtpx.admin import words
-from django_smtpx.admin.base import BaseAdmin, may_view
+from django_smtpx.admin.base import BaseAdmin, may
 from django_smtpx.admin.filters import ExpiryFilter, SuppressedForFilter
+from django_smtpx.language import in_language
 from django_smtpx.ledger import suppressing
 from django_smtpx.models import Delivery, Suppression
 
@@ -47,7 +49,7 @@ class SuppressionForm(_Form):
         try:
             address = addr_spec(self.cleaned_data["address"])
         except ValueError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(in_language(error)) from error
         entry = suppressing.entry(address)
         if entry is not None and not _is_over(entry.expires_at):
             raise ValidationError(
@@ -108,14 +110,14 @@ class SuppressionAdmin(BaseAdmin[Suppression]):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the columns; the evidence for those who may follow it."""
-        return _without_evidence(self.list_display, request)
+        return self._without_evidence(self.list_display, request)
 
     def get_fields(self, request: HttpRequest, obj: Suppression | None = None) -> tuple[str, ...]:
         """Return what is asked for in a new entry, or all there is about one."""
         if obj is None:
             return ("address", "reason", "expires_at")
         every = ("address", "put_by", "created_at", "evidence", "reason", "expires_at")
-        return _without_evidence(every, request)
+        return self._without_evidence(every, request)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Suppression | None = None
@@ -148,10 +150,27 @@ class SuppressionAdmin(BaseAdmin[Suppression]):
         """Take them off the list."""
         suppressing.remove(*queryset.values_list("address", flat=True))
 
+    def _without_evidence(self, names: Any, request: HttpRequest) -> tuple[str, ...]:
+        seen = self.has_pages_of(Delivery, request)
+        return tuple(name for name in names if seen or name != "evidence")
 
-def _without_evidence(names: Any, request: HttpRequest) -> tuple[str, ...]:
-    seen = may_view(request, Delivery)
-    return tuple(name for name in names if seen or name != "evidence")
+
+def way_to_list(page: BaseAdmin[Any], request: HttpRequest, address: str) -> list[tuple[str, str]]:
+    """Return a link, its label and its address, to putting ``address`` on the list or taking it
+    off; none where the user may not.
+    """
+    if not page.has_pages_of(Suppression, request):
+        return []
+    entry = suppressing.entry(address)
+    if entry is None or _is_over(entry.expires_at):
+        if not may(request, "add_suppression"):
+            return []
+        url = f"{page.site_url(Suppression, 'add')}?{urlencode({'address': address})}"
+        return [(now_in_words("Put on the suppression list"), url)]
+    if not may(request, "delete_suppression"):
+        return []
+    url = page.site_url(Suppression, "delete", entry.pk)
+    return [(now_in_words("Take off the suppression list"), url)]
 
 
 def _is_over(expires_at: datetime | None) -> bool:

@@ -47,7 +47,8 @@ class Selection:
     """Deliveries by what they have in common; None stands for anything.
 
     ``ids`` are primary keys. ``recipient`` and ``domain`` are compared without
-    regard to case.
+    regard to case. ``seen`` are the statuses that they were seen in: what is in another one by now
+    is left as it is.
     """
 
     ids: tuple[int, ...] | None = None
@@ -56,11 +57,12 @@ class Selection:
     recipient: str | None = None
     category: str | None = None
     status: str | None = None
+    seen: tuple[str, ...] | None = None
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing at all is asked of a delivery."""
-        return all(getattr(self, one.name) is None for one in fields(self))
+        return all(getattr(self, one.name) is None for one in fields(self) if one.name != "seen")
 
     def condition(self) -> Q:
         """Return what the rows must meet, apart from ``ids``."""
@@ -90,7 +92,8 @@ class Steered:
     ``deliveries`` are the keys of those that were written, ``messages`` those
     of their messages, ``mailers`` the names of their mailers. ``scheduled`` of
     them go at their ``send_at`` and not now. ``groups`` counts them, and
-    ``refused`` those that were left as they are.
+    ``refused`` those that were left as they are. ``before`` and ``after`` count
+    all that were looked at, by their status.
     """
 
     deliveries: tuple[int, ...] = ()
@@ -99,6 +102,8 @@ class Steered:
     scheduled: int = 0
     groups: Mapping[Group, int] = field(default_factory=dict)
     refused: Mapping[Refusal, int] = field(default_factory=dict)
+    before: Mapping[str, int] = field(default_factory=dict)
+    after: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -124,6 +129,13 @@ class Facts(NamedTuple):
     send_at: datetime | None
     expires_at: datetime | None
     content: int | None
+    attempt_count: int
+
+    def after(self, step: Step) -> Status:
+        """Return the status that ``step`` gives it."""
+        if step != Step.RETRY:
+            return Status.SENT if step == Step.ARRIVED else Status.CANCELLED
+        return Status.DEFERRED if self.attempt_count else Status.QUEUED
 
     @property
     def group(self) -> Group:

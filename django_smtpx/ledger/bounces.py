@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from django_smtpx import returnpaths, signals
+from django_smtpx import returnpaths
 from django_smtpx.addresses import addr_spec, same_mailbox_key
 from django_smtpx.bounces import COMMAND, DELAYED, DELIVERED, FAILED, judged
 from django_smtpx.config import mailers, rules, secret_keys
+from django_smtpx.ledger import events
 from django_smtpx.ledger.rows import ROW_FIELDS, Booking, Row, atomically, database, storable
 from django_smtpx.ledger.settling import finish_messages
 from django_smtpx.ledger.suppressing import condemns, feed
+from django_smtpx.ledger.telling import tell
 from django_smtpx.models import Attempt, Category, Delivery, Message
 from django_smtpx.retry import Decision
 
@@ -196,7 +198,7 @@ def _write(
     def write() -> bool:
         if not ours.update(**latest, **ended, attempt_count=number):
             return False
-        attempt = Attempt.objects.using(using).create(
+        Attempt.objects.using(using).create(
             delivery_id=row.pk,
             number=number,
             started_at=when,
@@ -210,7 +212,8 @@ def _write(
         feed([(booking, number)], at, using)
         if ended:
             finish_messages([row.message], at, using)
-        transaction.on_commit(lambda: _tell(attempt.pk), using=using, robust=True)
+        events.emit({row.pk: result.outcome}, at, using, attempted=True, reported=True)
+        transaction.on_commit(lambda: tell([(booking, number)]), using=using, robust=True)
         return True
 
     return atomically(write, using)
@@ -245,9 +248,3 @@ def _booking(held: _Held, status: Delivery.Status, result: Result, when: datetim
     return Booking(
         row=held.row, result=result, decision=decision, started_at=when, suppress=suppress
     )
-
-
-def _tell(key: int) -> None:
-    attempt = Attempt.objects.using(database()).select_related("delivery__message").get(pk=key)
-    signals.tell_counts([(attempt.outcome, attempt.category)])
-    signals.tell_counted(attempt.delivery, attempt)

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Case, Count, Min, Q, TextChoices, Value, When
 from django.utils.translation import gettext_lazy as _
 
+from django_smtpx.ledger import lanes
+from django_smtpx.ledger.asking import Selection
 from django_smtpx.ledger.rows import database
 from django_smtpx.models import Delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
-
-    from django_smtpx.ledger.asking import Selection
 
 Status = Delivery.Status
 Lane = Delivery.Lane
 
 IN_THE_QUEUE = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.UNKNOWN)
 """What has not ended: an unknown outcome waits for a person's word."""
+
+LOOKED_AT = 10_000
+"""Deliveries that :func:`outlook` looks at in one range of an index."""
 
 AGES = tuple(timedelta(minutes=5 * 2**power) for power in range(9))
 """Where one column of a table of ages ends, and the next begins: as Postfix's qshape has them."""
@@ -73,6 +78,21 @@ class Ages:
     later: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """So many deliveries that wait for one thing; ``more`` says that there may be more of them.
+
+    Of those counted, ``oldest`` is from when the age of the oldest counts, and ``due`` the earliest
+    time at which one is, or was, due: None where none has such a time.
+    """
+
+    wait: Wait
+    count: int
+    more: bool
+    oldest: datetime
+    due: datetime | None
+
+
 def census(selection: Selection, at: datetime) -> list[Waiting]:
     """Count what is in the queue by mailer, domain, category, status and what it waits for; the
     most first.
@@ -113,6 +133,96 @@ def ages(selection: Selection, at: datetime) -> list[Ages]:
         )
     ]
     return sorted(found, key=lambda one: (-one.count, one.domain))
+
+
+def waiting_for(wait: Wait, at: datetime) -> Q:
+    """Return what waits for one thing at that time, as ranges of indexes."""
+    idle = lanes.waiting_in(Lane.IDLE) & lanes.idle()
+    own, later = Q(parked_at=None), Q(next_attempt_at__gt=at)
+    conditions = {
+        Wait.SENDING: Q(status=Status.SENDING),
+        Wait.READY: lanes.ready() | (idle & own & Q(next_attempt_at__lte=at)),
+        Wait.SCHEDULED: idle & own & later & Q(status=Status.QUEUED),
+        Wait.RETRY: idle & own & later & Q(status=Status.DEFERRED),
+        Wait.REST: idle & Q(parked_at__isnull=False),
+        Wait.PERSON: Q(status=Status.UNKNOWN) | (idle & own & Q(next_attempt_at=None)),
+        Wait.ENDED: Q(lane=Lane.OUT) & ~Q(status__in=(Status.SENDING, Status.UNKNOWN)),
+    }
+    return conditions[wait]
+
+
+def outlook(at: datetime) -> list[Queued]:
+    """Count what is in the queue by what it waits for, but at most :data:`LOOKED_AT` deliveries a
+    range of an index, so that it takes no longer with a million of them.
+    """
+    rows = Delivery.objects.using(database())
+    idle = rows.filter(lanes.waiting_in(Lane.IDLE), lanes.idle())
+    by_claim = ("lane", "mailer", "destination", "-priority", "pk")
+    own, later = Q(parked_at=None), Q(next_attempt_at__gt=at)
+    timed = {
+        Wait.READY: own & Q(next_attempt_at__lte=at),
+        Wait.RETRY: own & later & Q(status=Status.DEFERRED),
+        Wait.REST: Q(parked_at__isnull=False),
+        Wait.SCHEDULED: own & later & Q(status=Status.QUEUED),
+    }
+    timeless = {Wait.REST: Q(parked_at__isnull=False), Wait.PERSON: own}
+    by_time = idle.order_by("next_attempt_at")
+    found = [
+        *_counted(rows.filter(status=Status.SENDING).order_by("pk"), {Wait.SENDING: None}),
+        *_counted(rows.filter(lanes.ready()).order_by(*by_claim), {Wait.READY: None}),
+        *_counted(by_time.filter(next_attempt_at__isnull=False), timed),
+        *_counted(by_time.filter(next_attempt_at=None), timeless),
+        *_counted(rows.filter(status=Status.UNKNOWN).order_by("pk"), {Wait.PERSON: None}),
+    ]
+    by_kind = ([one for one in found if one.wait == wait] for wait in Wait)
+    return [reduce(_together, some) for some in by_kind if some]
+
+
+def by_mailer(at: datetime) -> list[tuple[str, Wait, int, datetime | None]]:
+    """Count all that is in the queue by mailer and what it waits for, with the earliest time at
+    which one of them is, or was, due.
+    """
+    rows = Delivery.objects.using(database()).filter(status__in=IN_THE_QUEUE)
+    groups = rows.annotate(wait=_wait(at)).order_by().values_list("mailer", "wait")
+    found = groups.annotate(Count("pk"), Min("next_attempt_at"))
+    return [(mailer, Wait(wait), count, due) for mailer, wait, count, due in found]
+
+
+def waits(mailer: str, domain: str | None, at: datetime) -> dict[str, int]:
+    """Count what is in the queue of a mailer, or of it to one domain, by what it waits for."""
+    rows = _chosen(Selection(mailer=mailer, domain=domain)).annotate(wait=_wait(at))
+    found = dict(rows.order_by().values_list("wait").annotate(Count("pk")))
+    return {wait: found[wait] for wait in Wait.values if wait in found}
+
+
+def _counted(rows: QuerySet[Delivery], kinds: Mapping[Wait, Q | None]) -> Iterator[Queued]:
+    """Yield what the first of these rows wait for, by a condition each, in one statement."""
+    names = ("pk", "status", "parked_at", "age_from", "next_attempt_at")
+    figures: dict[str, Any] = {"all": Count("pk")}
+    for kind, its in kinds.items():
+        figures[f"{kind}_count"] = Count("pk", filter=its)
+        figures[f"{kind}_oldest"] = Min("age_from", filter=its)
+        figures[f"{kind}_due"] = Min("next_attempt_at", filter=its)
+    found = rows.values(*names)[: LOOKED_AT + 1].aggregate(**figures)
+    for kind in kinds:
+        if found[f"{kind}_count"]:
+            yield Queued(
+                wait=kind,
+                count=min(found[f"{kind}_count"], LOOKED_AT),
+                more=found["all"] > LOOKED_AT,
+                oldest=found[f"{kind}_oldest"],
+                due=found[f"{kind}_due"],
+            )
+
+
+def _together(one: Queued, other: Queued) -> Queued:
+    return Queued(
+        wait=one.wait,
+        count=one.count + other.count,
+        more=one.more or other.more,
+        oldest=min(one.oldest, other.oldest),
+        due=min((due for due in (one.due, other.due) if due is not None), default=None),
+    )
 
 
 def _chosen(selection: Selection) -> QuerySet[Delivery]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -10,18 +12,19 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from django_smtpx.ledger.clock import Lease, Reading, database_now
 from django_smtpx.ledger.lanes import ready_in, ready_lane
 from django_smtpx.ledger.rows import ROW_FIELDS, Row, atomically, database, patiently, update_some
-from django_smtpx.ledger.sql import Update
+from django_smtpx.ledger.sql import Piece, Update
 from django_smtpx.ledger.statements import take_at_once, takes_all_at_once, update_rows
 from django_smtpx.models import Delivery, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Status = Delivery.Status
 Lane = Delivery.Lane
 
 _KEYS = 500
+_MAILER, _DESTINATION, _AT = "\0mailer", "\0destination", datetime(1, 1, 2, tzinfo=UTC)
+"""Stand for what is put in their places; no row has them."""
 
 WAITING = (Status.QUEUED, Status.DEFERRED)
 
@@ -43,17 +46,17 @@ def claim(
     *,
     lane: Lane = Lane.READY,
     destination: str = "",
+    by: Reading | None = None,
 ) -> tuple[Lease, list[Row]]:
     """Lease up to ``limit`` ready deliveries of ``mailer``, most urgent first, message by message.
 
     Of those that go straight to ``destination``, where the mailer sends to
     domains rather than to a host. One short transaction that begins with its
     write; nobody else can claim them until the lease, ``lease_seconds`` long,
-    has run out.
+    has run out. ``by`` is a fresh reading of the database's clock, if the caller has one.
     """
     using = database()
-    lease = Lease.begin(lease_seconds, using)
-    ready = _ready(mailer, destination, lane, lease.read_at, using)
+    lease = Lease.begin(lease_seconds, using, by)
     taken = {
         "lane": Lane.OUT,
         "status": Status.SENDING,
@@ -63,6 +66,7 @@ def claim(
     }
 
     def take() -> int:
+        ready = _ready(mailer, destination, lane, lease.read_at, using)
         if connections[using].features.has_select_for_update_skip_locked:
             free = ready.select_for_update(skip_locked=True, of=_of_self(using))
             chosen = list(free.values_list("pk", flat=True)[:limit])
@@ -70,16 +74,19 @@ def claim(
         return update_some(ready, limit, **taken)
 
     if takes_all_at_once(using):
-        return lease, patiently(lambda: _take_at_once(ready[:limit], taken, using), using)
+        ready = _ready_in_words(
+            lane, limit, using, mailer=mailer, destination=destination, at=lease.read_at
+        )
+        return lease, patiently(lambda: _take_at_once(ready, taken, using), using)
     if not atomically(take, using):
         return lease, []
     return lease, rows_of(lease)
 
 
-def _take_at_once(ready: QuerySet[Delivery], taken: Mapping[str, Any], using: str) -> list[Row]:
+def _take_at_once(ready: Piece, taken: Mapping[str, Any], using: str) -> list[Row]:
     """Take ``ready`` and read what was taken, in the order of :func:`rows_of`, in one go."""
-    found = take_at_once(ready, taken, ("priority", *ROW_FIELDS), using)
-    rows = [(-priority, Row(*values)) for priority, *values in found]
+    found = take_at_once(Delivery, ready, taken, ("priority", *ROW_FIELDS), using)
+    rows = [(-priority, Row._make(values)) for priority, *values in found]
     rows.sort(key=lambda entry: (entry[0], entry[1].message, entry[1].pk))
     return [row for _, row in rows]
 
@@ -87,7 +94,7 @@ def _take_at_once(ready: QuerySet[Delivery], taken: Mapping[str, Any], using: st
 def rows_of(lease: Lease) -> list[Row]:
     """Return the rows that are claimed under ``lease``, most urgent first, message by message."""
     held = _held(lease).order_by("-priority", "message_id", "pk")
-    return [Row(*values) for values in held.values_list(*ROW_FIELDS)]
+    return [Row._make(values) for values in held.values_list(*ROW_FIELDS)]
 
 
 def from_headers(rows: Iterable[Row]) -> dict[int, str]:
@@ -107,7 +114,7 @@ def senders_of(messages: Sequence[int]) -> set[tuple[str, str, str]]:
     return found
 
 
-def mark(lease: Lease, rows: Sequence[Row]) -> bool:
+def mark(lease: Lease, rows: Sequence[Row], meanwhile: Callable[[], None] | None = None) -> bool:
     """Write down that the content of ``rows`` may leave next, and renew a lease that runs low.
 
     Only when this returns True may it leave: if the worker dies after that,
@@ -116,12 +123,17 @@ def mark(lease: Lease, rows: Sequence[Row]) -> bool:
     if lease.runs_low() and not renew(lease):
         return False
     using = database()
-    return patiently(lambda: mark_rows(lease, rows, using), using) and lease.valid()
+    return patiently(lambda: mark_rows(lease, rows, using, meanwhile), using) and lease.valid()
 
 
-def mark_rows(lease: Lease, rows: Sequence[Row], using: str) -> bool:
+def mark_rows(
+    lease: Lease,
+    rows: Sequence[Row],
+    using: str,
+    meanwhile: Callable[[], None] | None = None,
+) -> bool:
     """Mark ``rows``; False where not all of them are claimed under ``lease`` any more."""
-    return update_rows(marking(lease, rows), using) == len(rows)
+    return update_rows(marking(lease, rows), using, meanwhile) == len(rows)
 
 
 def marking(lease: Lease, rows: Sequence[Row]) -> Update:
@@ -179,6 +191,20 @@ def _ready(
     unexpired = Q(expires_at=None) | Q(expires_at__gt=at)
     rows = Delivery.objects.using(using).filter(unexpired, ready_in(lane))
     return rows.filter(mailer=mailer, destination=destination).order_by("-priority", "pk")
+
+
+def _ready_in_words(lane: Lane, limit: int, using: str, **given: Any) -> Piece:
+    """Return the SELECT of the first of :func:`_ready`, which is put into words once."""
+    sql, parameters = _words_of_ready(lane, limit, using)
+    places = {_MAILER: given["mailer"], _DESTINATION: given["destination"], _AT: given["at"]}
+    return Piece(sql, [places.get(one, one) for one in parameters])
+
+
+@lru_cache(maxsize=512)
+def _words_of_ready(lane: Lane, limit: int, using: str) -> tuple[str, tuple[Any, ...]]:
+    ready = _ready(_MAILER, _DESTINATION, lane, _AT, using)[:limit]
+    sql, parameters = ready.values_list("pk").query.get_compiler(using).as_sql()
+    return sql, tuple(parameters)
 
 
 def _held(lease: Lease) -> QuerySet[Delivery]:

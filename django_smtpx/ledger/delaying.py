@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from django_smtpx import signals
+from django_smtpx.ledger import events
 from django_smtpx.ledger.claiming import WAITING
 from django_smtpx.ledger.lanes import waiting
 from django_smtpx.ledger.rows import atomically, database
@@ -123,6 +124,7 @@ def _move_all(batch: Sequence[_Notice], at: datetime, using: str) -> bool:
     if count != len(batch):
         transaction.set_rollback(True, using=using)
         return False
+    events.emit(dict.fromkeys(first + last, "delayed"), at, using)
     if (first or last) and signals.delivery_delayed.receivers:
         tell = partial(_tell, first + last, using)
         transaction.on_commit(tell, using=using, robust=True)

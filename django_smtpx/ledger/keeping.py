@@ -21,6 +21,7 @@ from django.utils.crypto import salted_hmac
 
 from django_smtpx.config import content_inline_max, content_storage
 from django_smtpx.ledger.rows import database
+from django_smtpx.ledger.statements import read_rows
 from django_smtpx.models import Content, ContentPart
 
 if TYPE_CHECKING:
@@ -167,11 +168,10 @@ def _write(storage: str, mail: Composed) -> Place:
 
 
 def _contents(keys: Collection[int]) -> dict[int, bytes | Content]:
-    found = Content.objects.using(database()).filter(pk__in=keys)
-    values = found.values_list("pk", "data", "large_size", "storage", "name")
+    fields = ("pk", "data", "large_size", "storage", "name")
     return {
         key: _large(key, size, Place(storage, name)) if size else bytes(data)
-        for key, data, size, storage, name in values
+        for key, data, size, storage, name in read_rows(Content, list(keys), fields, database())
     }
 
 

@@ -33,6 +33,11 @@ def ready_in(lane: Lane) -> Q:
     return Q(lane=lane) & _IS_READY
 
 
+def ready() -> Q:
+    """Return what a claim may take, of whichever lane."""
+    return _IS_READY
+
+
 def waiting_in(lane: Lane) -> Q:
     """Return what of one lane is not settled and is not being sent."""
     return Q(lane=lane) & _WAITS

@@ -20,7 +20,9 @@ from django_smtpx.ledger.keeping import Place, remove_files
 from django_smtpx.ledger.policies import forget_policies
 from django_smtpx.ledger.rows import atomically, database, patiently
 from django_smtpx.ledger.suppressing import forget_expired
+from django_smtpx.ledger.tallies import forget_tallies
 from django_smtpx.ledger.tls_results import forget_tls_results
+from django_smtpx.ledger.webhooks import forget_events
 from django_smtpx.models import Attempt, Content, ContentPart, Delivery, Message, Suppression, Turn
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ def purge(
 ) -> Purged:
     """Delete content, and later the rows, of messages that were wholly settled so long ago.
 
-    What expired on the suppression list, policies that did, and what was counted for reports go
-    with the log. It ends when ``over`` says so, between two batches, and leaves the rest.
+    What expired on the suppression list, policies that did, and what was counted of attempts and
+    for reports go with the log; events that webhooks were told of go with the contents. It ends
+    when ``over`` says so, between two batches, and leaves the rest.
     """
     using = database()
     no_content, no_log = at - min(content_age, log_age), at - log_age
@@ -84,11 +87,12 @@ def purge(
         if over():
             return Purged(contents, messages, finished=False)
         messages += atomically(partial(_delete_messages, keys, no_log, using), using)
-    for forget in (forget_expired, forget_policies, forget_tls_results):
+    for forget in (forget_expired, forget_policies, forget_tls_results, forget_tallies):
         while forget(no_log):
             if over():
                 return Purged(contents, messages, finished=False)
-    return Purged(contents, messages, finished=True)
+    finished = forget_events(no_content, no_log, over)
+    return Purged(contents, messages, finished=finished)
 
 
 def _batches(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.db import OperationalError, connections, router, transaction
 
-from django_smtpx.models import Delivery, Message
+from django_smtpx.models import Message
 from django_smtpx.retry import History
+from django_smtpx.smtp.envelope import NO_PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -30,12 +30,11 @@ _BUSY_PAUSE = 0.05
 _BUSY_WORDS = ("locked", "deadlock", "lock wait timeout", "could not serialize")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One claimed delivery: what is needed to send it and to decide about it.
 
     ``recipients`` is how many deliveries its message has, this one among them; 0 where
-    nobody has counted.
+    nobody has counted. ``traceparent`` is the context of the span it was stored in, or "".
     """
 
     pk: int
@@ -56,6 +55,7 @@ class Row:
     expires_at: datetime | None
     domain: str
     recipients: int
+    traceparent: str = ""
 
     @property
     def history(self) -> History:
@@ -69,7 +69,7 @@ class Row:
 
     def tried_once_more(self) -> Row:
         """Return the row after an attempt of it was noted that changed nothing else."""
-        return replace(self, attempts=self.attempts + 1)
+        return self._replace(attempts=self.attempts + 1)
 
 
 ROW_FIELDS = (
@@ -91,18 +91,18 @@ ROW_FIELDS = (
     "expires_at",
     "domain",
     "message__recipient_count",
+    "message__traceparent",
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booking:
+class Booking(NamedTuple):
     """An outcome to write down: of which row, what happened, and what was decided.
 
     ``duration`` is in seconds. ``park`` says that the row rests with its
     mailer, so that the time until ``decision.next_attempt_at`` does not count
     towards its age; with ``ages`` it does, and only the end of the rest makes it
     ready before its time. ``suppress`` says that the recipient goes on the
-    suppression list.
+    suppression list. ``phases`` are the seconds that each phase was waited for.
     """
 
     row: Row
@@ -114,6 +114,7 @@ class Booking:
     park: bool = False
     ages: bool = False
     suppress: bool = False
+    phases: Mapping[str, float] = NO_PHASES
 
 
 def database() -> str:
@@ -123,6 +124,8 @@ def database() -> str:
 
 def storable(text: str) -> str:
     """Return ``text`` as every database can hold it: no NUL, and nothing that is not Unicode."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -145,6 +148,15 @@ def patiently(work: Callable[[], T], using: str) -> T:
         pause = min(pause * 2, 1.0)
 
 
+def in_callers_transaction(using: str) -> bool:
+    """Say whether a transaction is open that is not only the one that Django puts around a test."""
+    connection = connections[using]
+    blocks = connection.atomic_blocks
+    return connection.in_atomic_block and not all(
+        getattr(each, "_from_testcase", False) for each in blocks
+    )
+
+
 def atomically(work: Callable[[], T], using: str) -> T:
     """Run ``work`` in a transaction of its own, patiently; it must begin with its write."""
 
@@ -155,7 +167,7 @@ def atomically(work: Callable[[], T], using: str) -> T:
     return patiently(transact, using)
 
 
-def update_some(rows: QuerySet[Delivery], limit: int, **values: Any) -> int:
+def update_some(rows: QuerySet[Any], limit: int, **values: Any) -> int:
     """Update at most ``limit`` of ``rows``, in one statement where there are no row locks.
 
     Elsewhere their keys are read first. PostgreSQL could do without, but it plans by statistics
@@ -171,10 +183,11 @@ def update_some(rows: QuerySet[Delivery], limit: int, **values: Any) -> int:
     else:
         chosen = list(rows.values_list("pk", flat=True)[:limit])
         still = rows.order_by().filter(pk__in=chosen)
-    return patiently(lambda: still.update(**values), using)
+    count: int = patiently(lambda: still.update(**values), using)
+    return count
 
 
-def update_all(rows: QuerySet[Delivery], **values: Any) -> int:
+def update_all(rows: QuerySet[Any], **values: Any) -> int:
     """Update ``rows`` in bounded batches, and count them; what is written must take them out."""
     total = 0
     while count := update_some(rows, _BATCH, **values):

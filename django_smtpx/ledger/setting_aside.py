@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Case, TextField, Value, When
 
+from django_smtpx.ledger import events
 from django_smtpx.ledger.rows import atomically, database, storable
 from django_smtpx.ledger.settling import finish_messages
 from django_smtpx.ledger.suppressing import suppressed
@@ -13,6 +14,7 @@ from django_smtpx.models import Category, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from django_smtpx.ledger.clock import Lease
     from django_smtpx.ledger.rows import Row
@@ -48,14 +50,31 @@ def book_suppressed(
     now = lease.now()
 
     def write() -> None:
-        if _write(lease, aside, found, using):
+        count = _write(lease, aside, found, now, using)
+        if count:
             finish_messages([row.message for row in aside], now, using)
+            _tell(aside, count, now, using)
 
     atomically(write, using)
     return [row for row in rows if row.recipient not in found]
 
 
-def _write(lease: Lease, aside: Sequence[Row], found: Mapping[str, Suppressed], using: str) -> int:
+def _tell(aside: Sequence[Row], count: int, now: datetime, using: str) -> None:
+    """Tell webhooks of those that were written."""
+    keys = [row.pk for row in aside]
+    if count < len(keys) and events.wanted([Status.SUPPRESSED]):
+        ours = Delivery.objects.using(using).filter(pk__in=keys, status=Status.SUPPRESSED)
+        keys = list(ours.filter(settled_at=now).values_list("pk", flat=True))
+    events.emit(dict.fromkeys(keys, Status.SUPPRESSED.value), now, using)
+
+
+def _write(
+    lease: Lease,
+    aside: Sequence[Row],
+    found: Mapping[str, Suppressed],
+    now: datetime,
+    using: str,
+) -> int:
     words = {row.pk: storable(found[row.recipient].words) for row in aside}
     reply = Case(
         *(When(pk=pk, then=Value(text)) for pk, text in words.items()),
@@ -67,7 +86,7 @@ def _write(lease: Lease, aside: Sequence[Row], found: Mapping[str, Suppressed], 
         category=Category.SUPPRESSED,
         lane=Lane.OUT,
         next_attempt_at=None,
-        settled_at=lease.now(),
+        settled_at=now,
         parked_at=None,
         delay_notice_at=None,
         # What a server said to an earlier attempt stands with that attempt.

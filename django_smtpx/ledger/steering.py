@@ -17,13 +17,15 @@ from django.db import connections
 from django.db.models import Case, Exists, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
+from django_smtpx.ledger import events
 from django_smtpx.ledger.asking import Facts, Refusal, Selection, Steered, Step, refusal
 from django_smtpx.ledger.claiming import WAITING
 from django_smtpx.ledger.lanes import lane_by_attempts
-from django_smtpx.ledger.rows import atomically, database
+from django_smtpx.ledger.rows import atomically, database, storable
 from django_smtpx.ledger.settling import finish_messages
 from django_smtpx.ledger.storing import FIRST_NOTICE
 from django_smtpx.models import Attempt, Category, Content, Delivery, Message
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +37,6 @@ Status = Delivery.Status
 Lane = Delivery.Lane
 
 _BATCH = 1000
-_ARRIVED = "A person said at {at:%Y-%m-%d %H:%M:%S} UTC that it arrived; no reply did."
 
 logger = logging.getLogger("django_smtpx.ledger")
 
@@ -107,8 +108,13 @@ def _judge_all(step: Step, selection: Selection, at: datetime, *, write: bool) -
     using = database()
     done: list[Facts] = []
     refused: Counter[Refusal] = Counter()
+    before: Counter[str] = Counter()
     for batch in _batches(selection, using):
-        objections = {row: refusal(step, row, at, unknown_too=unknown_too) for row in batch}
+        before.update(row.status for row in batch)
+        objections = {
+            row: refusal(step, row, at, unknown_too=unknown_too) or _overtaken(row, selection)
+            for row in batch
+        }
         refused.update(reason for reason in objections.values() if reason is not None)
         free = [row for row, reason in objections.items() if reason is None]
         if write and free:
@@ -117,6 +123,9 @@ def _judge_all(step: Step, selection: Selection, at: datetime, *, write: bool) -
             refused[Refusal.OVERTAKEN] += len(free) - len(written)
             free = [row for row in free if row.pk in written]
         done += free
+    after = Counter(before)
+    after.subtract(row.status for row in done)
+    after.update(row.after(step) for row in done)
     return Steered(
         deliveries=tuple(row.pk for row in done),
         messages=tuple(sorted({row.message for row in done})),
@@ -124,7 +133,15 @@ def _judge_all(step: Step, selection: Selection, at: datetime, *, write: bool) -
         scheduled=sum(step == Step.RETRY and row.is_scheduled(at) for row in done),
         groups=Counter(row.group for row in done),
         refused={reason: refused[reason] for reason in Refusal if refused[reason]},
+        before={status: before[status] for status in Status.values if before[status]},
+        after={status: after[status] for status in Status.values if after[status]},
     )
+
+
+def _overtaken(row: Facts, selection: Selection) -> Refusal | None:
+    """Say whether a row is in another status than it was seen in."""
+    same = selection.seen is None or row.status in selection.seen
+    return None if same else Refusal.OVERTAKEN
 
 
 def _batches(selection: Selection, using: str) -> Iterator[list[Facts]]:
@@ -163,6 +180,7 @@ def _facts_of(rows: QuerySet[Delivery]) -> list[Facts]:
         "message__send_at",
         "expires_at",
         "message__body",
+        "attempt_count",
     )
     return [Facts._make(row) for row in values]
 
@@ -223,15 +241,22 @@ def _settle_as_sent(
         category=Category.OK,
         code=None,
         enhanced_code="",
-        reply=_ARRIVED.format(at=at),
+        reply=storable(
+            said(
+                "A person said at %(time)s UTC that it arrived; no reply did.",
+                time=f"{at:%Y-%m-%d %H:%M:%S}",
+            )
+        ),
     )
     finish_messages((row.message for row in rows if row.pk in written), at, using)
+    events.emit(dict.fromkeys(written, Status.SENT.value), at, using)
     return written
 
 
 def _withdraw(rows: Sequence[Facts], at: datetime, using: str, *, unknown_too: bool) -> set[int]:
     written = _swap(rows, Q(status__in=WAITING), using, **_ended(Status.CANCELLED, at))
     finish_messages((row.message for row in rows if row.pk in written), at, using)
+    events.emit(dict.fromkeys(written, Status.CANCELLED.value), at, using)
     return written
 
 

@@ -19,6 +19,7 @@ from django_smtpx.addresses import addr_spec, same_mailbox_key
 from django_smtpx.ledger.rows import atomically, database, patiently, storable
 from django_smtpx.models import Action, Attempt, Category, Phase, Suppression
 from django_smtpx.models.suppression import digest_of
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,8 +48,12 @@ class Suppressed:
     @property
     def words(self) -> str:
         """It in a sentence, for the reply of a delivery that it stops."""
-        day = f"On the suppression list since {self.since:%Y-%m-%d}"
-        return f"{day}: {self.reason}" if self.reason else f"{day}."
+        day = f"{self.since:%Y-%m-%d}"
+        if self.reason:
+            return said(
+                "On the suppression list since %(day)s: %(reason)s", day=day, reason=self.reason
+            )
+        return said("On the suppression list since %(day)s.", day=day)
 
 
 def condemns(result: Result) -> bool:
@@ -202,8 +207,8 @@ def _attempt_keys(deliveries: Sequence[int], using: str) -> dict[tuple[int, int]
 def _reason(result: Result) -> str:
     """Return what the server said: it is to be read when the attempt is gone, too."""
     parts = (str(result.code or ""), result.enhanced_code, result.reply)
-    said = " ".join(part for part in parts if part)
-    return storable(f"{said} ({result.host})" if result.host else said)
+    text = " ".join(part for part in parts if part)
+    return storable(f"{text} ({result.host})" if result.host else text)
 
 
 def _as_stored(address: str) -> str:

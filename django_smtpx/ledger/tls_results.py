@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import F
 
 from django_smtpx.config import counts_tls_sessions
-from django_smtpx.ledger.rows import database, patiently, storable
+from django_smtpx.ledger.rows import database, in_callers_transaction, patiently, storable
 from django_smtpx.models import TLSReport, TLSResult
 from django_smtpx.mx.tlsrpt import Counted, PolicyFacts, Session
 
@@ -112,7 +112,7 @@ def flush_tls_sessions() -> int:
     if not _buffer:
         return 0
     using = database()
-    if connections[using].in_atomic_block and not _is_only_a_tests(using):
+    if in_callers_transaction(using):
         return 0
     written = 0
     counts = _buffer.take()
@@ -130,11 +130,6 @@ def flush_tls_sessions() -> int:
         else:
             written += 1
     return written
-
-
-def _is_only_a_tests(using: str) -> bool:
-    """Say whether the open transaction is only the one that Django puts around a test."""
-    return all(getattr(each, "_from_testcase", False) for each in connections[using].atomic_blocks)
 
 
 def _add(key: _Key, count: int, using: str) -> None:

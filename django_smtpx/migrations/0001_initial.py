@@ -63,12 +63,14 @@ class Migration(migrations.Migration):
                 ('metadata', models.JSONField(blank=True, default=dict, verbose_name='metadata')),
                 ('idempotency_key', models.CharField(blank=True, max_length=255, null=True, verbose_name='idempotency key')),
                 ('idempotency_digest', models.CharField(editable=False, max_length=64, null=True)),
+                ('traceparent', models.CharField(blank=True, default='', editable=False, max_length=55)),
                 ('created_at', models.DateTimeField(verbose_name='created at')),
                 ('settled_at', models.DateTimeField(editable=False, null=True, verbose_name='settled at')),
             ],
             options={
                 'verbose_name': 'message',
                 'verbose_name_plural': 'messages',
+                'permissions': (('view_content', 'Can read the content of messages'), ('copy_message', 'Can send copies of messages')),
             },
         ),
         migrations.CreateModel(
@@ -105,7 +107,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'delivery',
                 'verbose_name_plural': 'deliveries',
-                'permissions': (('retry_delivery', 'Can send deliveries again'), ('cancel_delivery', 'Can cancel deliveries'), ('settle_delivery', 'Can decide about deliveries of unknown outcome')),
+                'permissions': (('retry_delivery', 'Can send deliveries again'), ('cancel_delivery', 'Can cancel deliveries'), ('settle_unknown', 'Can decide about deliveries of unknown outcome')),
             },
         ),
         migrations.CreateModel(
@@ -163,7 +165,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'route',
                 'verbose_name_plural': 'routes',
-                'permissions': (('resume_route', 'Can resume routes'),),
+                'permissions': (('pause_route', 'Can pause mailers and destinations'), ('resume_route', 'Can resume routes'), ('check_mailer', 'Can run the diagnosis of mailers'), ('test_mailer', 'Can send test mail')),
             },
         ),
         migrations.CreateModel(
@@ -264,6 +266,53 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Timing',
+            fields=[
+                ('digest', models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
+                ('mailer', models.CharField(blank=True, max_length=100, verbose_name='mailer')),
+                ('phase', models.CharField(max_length=8, verbose_name='phase')),
+                ('bucket', models.PositiveSmallIntegerField(verbose_name='bucket')),
+                ('count', models.PositiveBigIntegerField(verbose_name='replies')),
+                ('seconds', models.FloatField(verbose_name='seconds')),
+            ],
+            options={
+                'verbose_name': 'timing',
+                'verbose_name_plural': 'timings',
+            },
+        ),
+        migrations.CreateModel(
+            name='TallyMark',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('counted_through', models.PositiveBigIntegerField(default=0, verbose_name='counted through')),
+                ('counted_until', models.DateTimeField(null=True, verbose_name='counted until')),
+                ('next_through', models.PositiveBigIntegerField(default=0, verbose_name='next through')),
+                ('next_until', models.DateTimeField(verbose_name='next until')),
+            ],
+            options={
+                'verbose_name': 'tally mark',
+                'verbose_name_plural': 'tally marks',
+            },
+        ),
+        migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('hour', models.DateTimeField(verbose_name='hour')),
+                ('mailer', models.CharField(blank=True, max_length=100, verbose_name='mailer')),
+                ('outcome', models.CharField(choices=[('sent', 'sent'), ('deferred', 'deferred'), ('failed', 'failed'), ('unknown', 'unknown')], max_length=8, verbose_name='outcome')),
+                ('category', models.CharField(choices=[('ok', 'ok'), ('mailbox_unknown', 'mailbox unknown'), ('mailbox_disabled', 'mailbox disabled'), ('mailbox_full', 'mailbox full'), ('address_invalid', 'address invalid'), ('domain_unknown', 'domain unknown'), ('recipient_rate', 'recipient receives too much just now'), ('policy', "recipient's policy"), ('suppressed', 'suppressed'), ('sender_rejected', 'sender rejected'), ('sender_auth', 'sender not authenticated (SPF, DKIM, DMARC, reverse DNS)'), ('reputation', 'reputation'), ('relay_denied', 'relay denied'), ('auth_failed', 'authentication failed'), ('auth_required', 'authentication required'), ('quota_exhausted', 'quota exhausted'), ('greylisted', 'greylisted'), ('rate_limited', 'rate limited'), ('server_busy', 'server busy'), ('too_many_recipients', 'too many recipients'), ('spam', 'taken for spam'), ('content_rejected', 'content rejected'), ('too_large', 'too large'), ('unsupported', 'unsupported by the server'), ('loop', 'mail loop'), ('expired', 'expired'), ('dns_error', 'DNS error'), ('unreachable', 'unreachable'), ('tls_error', 'TLS error'), ('disconnected', 'disconnected'), ('timeout', 'timeout'), ('protocol_error', 'protocol error'), ('unknown_outcome', 'unknown outcome'), ('other_temporary', 'other temporary failure'), ('other_permanent', 'other permanent failure')], max_length=24, verbose_name='category')),
+                ('provider', models.CharField(blank=True, max_length=24, verbose_name='provider')),
+                ('bucket', models.PositiveSmallIntegerField(default=0, verbose_name='time until it was sent')),
+                ('count', models.PositiveBigIntegerField(verbose_name='attempts')),
+            ],
+            options={
+                'verbose_name': 'tally',
+                'verbose_name_plural': 'tallies',
+                'indexes': [models.Index(fields=['hour', 'outcome'], name='smtpx_tally_hour')],
+            },
+        ),
+        migrations.CreateModel(
             name='Turn',
             fields=[
                 ('name', models.CharField(max_length=50, primary_key=True, serialize=False, verbose_name='name')),
@@ -272,6 +321,48 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'turn',
                 'verbose_name_plural': 'turns',
+            },
+        ),
+        migrations.CreateModel(
+            name='WebhookEndpoint',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100, unique=True, verbose_name='name')),
+                ('disabled_at', models.DateTimeField(null=True, verbose_name='disabled at')),
+                ('failures', models.PositiveIntegerField(default=0, verbose_name='consecutive failures')),
+                ('failing_since', models.DateTimeField(null=True, verbose_name='failing since')),
+                ('rests_until', models.DateTimeField(null=True, verbose_name='rests until')),
+                ('error', models.CharField(blank=True, max_length=255, verbose_name='latest error')),
+            ],
+            options={
+                'verbose_name': 'webhook',
+                'verbose_name_plural': 'webhooks',
+                'permissions': (('enable_webhook', 'Can enable and disable webhooks'),),
+            },
+        ),
+        migrations.CreateModel(
+            name='WebhookEvent',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, verbose_name='UUID')),
+                ('endpoint', models.CharField(max_length=100, verbose_name='endpoint')),
+                ('delivery_key', models.PositiveBigIntegerField(verbose_name='delivery')),
+                ('event', models.CharField(choices=[('sent', 'sent'), ('deferred', 'deferred'), ('delayed', 'delayed'), ('failed', 'failed'), ('unknown', 'unknown'), ('suppressed', 'suppressed'), ('cancelled', 'cancelled')], max_length=10, verbose_name='event')),
+                ('body', models.TextField(help_text='JSON, as it is signed and posted.', verbose_name='body')),
+                ('created_at', models.DateTimeField(verbose_name='created at')),
+                ('state', models.CharField(choices=[('waiting', 'waiting'), ('done', 'done'), ('given_up', 'given up')], default='waiting', max_length=8, verbose_name='state')),
+                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
+                ('first_tried_at', models.DateTimeField(null=True, verbose_name='first tried at')),
+                ('next_attempt_at', models.DateTimeField(null=True, verbose_name='next attempt at')),
+                ('done_at', models.DateTimeField(null=True, verbose_name='done at')),
+                ('error', models.CharField(blank=True, max_length=255, verbose_name='latest error')),
+                ('lease_token', models.UUIDField(editable=False, null=True, verbose_name='lease')),
+                ('lease_expires_at', models.DateTimeField(editable=False, null=True, verbose_name='lease expires at')),
+            ],
+            options={
+                'verbose_name': 'webhook event',
+                'verbose_name_plural': 'webhook events',
+                'indexes': [models.Index(fields=['endpoint', 'next_attempt_at', 'id'], name='smtpx_event_due'), models.Index(fields=['endpoint', 'delivery_key', 'id'], name='smtpx_event_delivery'), models.Index(fields=['endpoint', 'lease_expires_at'], name='smtpx_event_lease')],
             },
         ),
         migrations.CreateModel(
@@ -286,6 +377,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'content',
                 'verbose_name_plural': 'contents',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

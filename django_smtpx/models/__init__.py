@@ -7,8 +7,13 @@ from django_smtpx.models.mail import Attempt, Delivery, Message
 from django_smtpx.models.policy import StoredPolicy
 from django_smtpx.models.report import TLSReport, TLSResult
 from django_smtpx.models.suppression import Suppression
+from django_smtpx.models.tally import SENT_WITHIN, Tally, TallyMark
+from django_smtpx.models.timing import PHASE_WITHIN, Timing
+from django_smtpx.models.webhook import WebhookEndpoint, WebhookEvent
 
 __all__ = [
+    "PHASE_WITHIN",
+    "SENT_WITHIN",
     "Action",
     "Attempt",
     "Category",
@@ -26,5 +31,10 @@ __all__ = [
     "Suppression",
     "TLSReport",
     "TLSResult",
+    "Tally",
+    "TallyMark",
+    "Timing",
     "Turn",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

@@ -52,6 +52,60 @@ class Category(models.TextChoices):
     OTHER_TEMPORARY = "other_temporary", _("other temporary failure")
     OTHER_PERMANENT = "other_permanent", _("other permanent failure")
 
+    @property
+    def about(self) -> str:
+        """What it is about: ``recipient``, ``sender``, ``account``, ``pace``, ``message`` or
+        ``way`` (there); "" for ``ok``, and where that is not known.
+        """
+        return _ABOUT.get(self.value, "")
+
+
+_ABOUT = {
+    category.value: about
+    for about, categories in {
+        "recipient": (
+            Category.MAILBOX_UNKNOWN,
+            Category.MAILBOX_DISABLED,
+            Category.MAILBOX_FULL,
+            Category.ADDRESS_INVALID,
+            Category.DOMAIN_UNKNOWN,
+            Category.RECIPIENT_RATE,
+            Category.POLICY,
+            Category.SUPPRESSED,
+        ),
+        "sender": (
+            Category.SENDER_REJECTED,
+            Category.SENDER_AUTH,
+            Category.REPUTATION,
+            Category.RELAY_DENIED,
+        ),
+        "account": (Category.AUTH_FAILED, Category.AUTH_REQUIRED, Category.QUOTA_EXHAUSTED),
+        "pace": (
+            Category.GREYLISTED,
+            Category.RATE_LIMITED,
+            Category.SERVER_BUSY,
+            Category.TOO_MANY_RECIPIENTS,
+        ),
+        "message": (
+            Category.SPAM,
+            Category.CONTENT_REJECTED,
+            Category.TOO_LARGE,
+            Category.UNSUPPORTED,
+            Category.LOOP,
+            Category.EXPIRED,
+        ),
+        "way": (
+            Category.DNS_ERROR,
+            Category.UNREACHABLE,
+            Category.TLS_ERROR,
+            Category.DISCONNECTED,
+            Category.TIMEOUT,
+            Category.PROTOCOL_ERROR,
+        ),
+    }.items()
+    for category in categories
+}
+
 
 class Phase(models.TextChoices):
     """The part of the SMTP session in which an outcome was decided."""

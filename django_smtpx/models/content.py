@@ -13,6 +13,8 @@ from django.db import Error as DatabaseError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,6 +49,8 @@ class Content(models.Model):
     class Meta:
         verbose_name = _("content")
         verbose_name_plural = _("contents")
+        # "view_content" is the permission to read what a message says, and stands with messages.
+        default_permissions = ()
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -130,7 +134,13 @@ class _Source(io.RawIOBase):
         self._reading()
         data = self._fetch(self._place, wanted)
         if not data:
-            raise ContentAway(f"{self._place} bytes of it are there, of {self._size}")
+            raise ContentAway(
+                said(
+                    "%(count)s bytes of it are there, of %(size)s",
+                    count=self._place,
+                    size=self._size,
+                )
+            )
         room[: len(data)] = data
         self._place += len(data)
         return len(data)
@@ -171,12 +181,22 @@ class _File(_Source):
             return self._file.read(size)
         except InvalidStorageError as error:
             raise ContentAway(
-                f"it is in the storage {self._alias!r}, and STORAGES has none of this name that "
-                f"can be used: {error}"
+                said(
+                    "it is in the storage %(alias)s, and STORAGES has none of this name that "
+                    "can be used: %(error)s",
+                    alias=repr(self._alias),
+                    error=error,
+                )
             ) from error
         except Exception as error:
             what = str(error) or type(error).__name__
-            raise ContentAway(f"the storage {self._alias!r} does not give it: {what}") from error
+            raise ContentAway(
+                said(
+                    "the storage %(alias)s does not give it: %(what)s",
+                    alias=repr(self._alias),
+                    what=what,
+                )
+            ) from error
 
     def _opened(self) -> BinaryIO:
         file = cast("BinaryIO", storages[self._alias].open(self._name, "rb"))
@@ -202,7 +222,7 @@ class _Parts(_Source):
     def look(self) -> None:
         super().look()
         if not self._data:
-            raise FileNotFoundError("its parts are gone")
+            raise FileNotFoundError(said("its parts are gone"))
 
     def _fetch(self, place: int, size: int) -> bytes:
         if not self._start <= place < self._start + len(self._data):
@@ -215,5 +235,7 @@ class _Parts(_Source):
         try:
             found: Any = self._rows.filter(offset__lte=place).first()
         except DatabaseError as error:
-            raise ContentAway(f"the database does not give it: {error}") from error
+            raise ContentAway(
+                said("the database does not give it: %(error)s", error=error)
+            ) from error
         return (place, b"") if found is None else (found[0], bytes(found[1]))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.models.choices import Category
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Route(models.Model):
@@ -20,32 +25,59 @@ class Route(models.Model):
         PAUSED = "paused", _("paused")
         HELD = "held", _("held")
 
-    mailer = models.CharField(_("mailer"), max_length=100)
-    host = models.CharField(_("host"), max_length=191, blank=True)
-    domain = models.CharField(_("domain"), max_length=255, blank=True)
-    sender = models.CharField(_("sender"), max_length=191, blank=True)
-    state = models.CharField(_("state"), max_length=6, choices=State.choices, default=State.OPEN)
-    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    pause_reason = models.TextField(_("reason"), blank=True)
-    category = models.CharField(_("category"), max_length=24, choices=Category.choices, blank=True)
-    consecutive_failures = models.PositiveIntegerField(_("consecutive failures"), default=0)
+    mailer: models.CharField[str, str] = models.CharField(_("mailer"), max_length=100)
+    host: models.CharField[str, str] = models.CharField(_("host"), max_length=191, blank=True)
+    domain: models.CharField[str, str] = models.CharField(_("domain"), max_length=255, blank=True)
+    sender: models.CharField[str, str] = models.CharField(_("sender"), max_length=191, blank=True)
+    state: models.CharField[str, str] = models.CharField(
+        _("state"), max_length=6, choices=State.choices, default=State.OPEN
+    )
+    paused_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("paused until"), null=True, blank=True
+    )
+    pause_reason: models.TextField[str, str] = models.TextField(_("reason"), blank=True)
+    category: models.CharField[str, str] = models.CharField(
+        _("category"), max_length=24, choices=Category.choices, blank=True
+    )
+    consecutive_failures: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(
+        _("consecutive failures"), default=0
+    )
     # Of the credential that opened it last: another one that is refused does not close it.
-    working_mac = models.CharField(max_length=64, blank=True, editable=False)
-    login_until = models.DateTimeField(null=True, editable=False)
-    slow_limit = models.FloatField(
+    working_mac: models.CharField[str, str] = models.CharField(
+        max_length=64, blank=True, editable=False
+    )
+    login_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, editable=False
+    )
+    slow_limit: models.FloatField[float | None, float | None] = models.FloatField(
         _("slowed down to"), null=True, editable=False, help_text=_("Messages a second.")
     )
-    slow_step = models.FloatField(null=True, editable=False)
-    slow_since = models.DateTimeField(_("slowed down at"), null=True, editable=False)
-    concurrency = models.FloatField(_("connections it is worth"), null=True, editable=False)
-    failed_cohorts = models.FloatField(null=True, editable=False)
+    slow_step: models.FloatField[float | None, float | None] = models.FloatField(
+        null=True, editable=False
+    )
+    slow_since: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("slowed down at"), null=True, editable=False
+    )
+    concurrency: models.FloatField[float | None, float | None] = models.FloatField(
+        _("connections it is worth"), null=True, editable=False
+    )
+    failed_cohorts: models.FloatField[float | None, float | None] = models.FloatField(
+        null=True, editable=False
+    )
     # By a person, and not looked after yet: see pacing.manual.
-    resumed_at = models.DateTimeField(_("resumed at"), null=True, editable=False)
+    resumed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("resumed at"), null=True, editable=False
+    )
 
     class Meta:
         verbose_name = _("route")
         verbose_name_plural = _("routes")
-        permissions = (("resume_route", "Can resume routes"),)
+        permissions = (
+            ("pause_route", "Can pause mailers and destinations"),
+            ("resume_route", "Can resume routes"),
+            ("check_mailer", "Can run the diagnosis of mailers"),
+            ("test_mailer", "Can send test mail"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=("mailer", "host", "domain", "sender"), name="smtpx_route_key"

@@ -12,6 +12,9 @@ from django_smtpx.models.choices import Action, Category, Phase
 from django_smtpx.models.content import Content
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
     from django.core.checks import CheckMessage
     from django.db.models.fields.related_descriptors import RelatedManager
 
@@ -35,34 +38,62 @@ class Message(models.Model):
         QUEUE = "queue", _("queued for a worker")
         NOW = "now", _("sent by the calling process")
 
-    uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
-    mailer = models.CharField(
+    uuid: models.UUIDField[UUID, UUID] = models.UUIDField(
+        _("UUID"), default=uuid.uuid4, unique=True, editable=False
+    )
+    mailer: models.CharField[str, str] = models.CharField(
         _("mailer"), max_length=100, blank=True, help_text=_("Empty: a connection without a name.")
     )
-    mode = models.CharField(_("mode"), max_length=5, choices=Mode.choices, default=Mode.QUEUE)
-    message_id = models.CharField(_("Message-ID"), max_length=255)
-    envelope_sender = models.CharField(_("envelope sender"), max_length=320, blank=True)
-    from_header = models.TextField(_("From"), blank=True)
-    subject = models.TextField(_("subject"), blank=True)
-    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes on the wire."))
-    recipient_count = models.PositiveIntegerField(
+    mode: models.CharField[str, str] = models.CharField(
+        _("mode"), max_length=5, choices=Mode.choices, default=Mode.QUEUE
+    )
+    message_id: models.CharField[str, str] = models.CharField(_("Message-ID"), max_length=255)
+    envelope_sender: models.CharField[str, str] = models.CharField(
+        _("envelope sender"), max_length=320, blank=True
+    )
+    from_header: models.TextField[str, str] = models.TextField(_("From"), blank=True)
+    subject: models.TextField[str, str] = models.TextField(_("subject"), blank=True)
+    size: models.PositiveBigIntegerField[int, int] = models.PositiveBigIntegerField(
+        _("size"), help_text=_("Bytes on the wire.")
+    )
+    recipient_count: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(
         _("recipients"), default=0, editable=False, help_text=_("0: not counted.")
     )
-    require_tls = models.BooleanField(
+    require_tls: models.BooleanField[bool, bool] = models.BooleanField(
         _("requires TLS"),
         default=False,
         help_text=_("Verified TLS all the way to the recipients (REQUIRETLS, RFC 8689)."),
     )
-    priority = models.IntegerField(_("priority"), default=0, help_text=_("Higher goes first."))
-    send_at = models.DateTimeField(_("send at"), null=True, blank=True)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    tags = models.JSONField(_("tags"), default=list, blank=True)
-    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
-    idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001 (unset is NULL: unique among the set ones alone)
+    priority: models.IntegerField[int, int] = models.IntegerField(
+        _("priority"), default=0, help_text=_("Higher goes first.")
+    )
+    send_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("send at"), null=True, blank=True
+    )
+    expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("expires at"), null=True, blank=True
+    )
+    tags: models.JSONField[list[str], list[str]] = models.JSONField(
+        _("tags"), default=list, blank=True
+    )
+    metadata: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
+        _("metadata"), default=dict, blank=True
+    )
+    idempotency_key: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 (unset is NULL: unique among the set ones alone)
+        _("idempotency key"), max_length=255, null=True, blank=True
+    )
     # Of mailer and key: collations that take "KEY" for "key" cannot take two digests for one.
-    idempotency_digest = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 (as the key)
-    created_at = models.DateTimeField(_("created at"))
-    settled_at = models.DateTimeField(_("settled at"), null=True, editable=False)
+    idempotency_digest: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 (as the key)
+        max_length=64, null=True, editable=False
+    )
+    # The context of the span that it was stored in (W3C Trace Context), where one was recorded.
+    traceparent: models.CharField[str, str] = models.CharField(
+        max_length=55, blank=True, default="", editable=False
+    )
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created at"))
+    settled_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("settled at"), null=True, editable=False
+    )
 
     if TYPE_CHECKING:
         deliveries: RelatedManager[Delivery]
@@ -71,6 +102,10 @@ class Message(models.Model):
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
+        permissions = (
+            ("view_content", "Can read the content of messages"),
+            ("copy_message", "Can send copies of messages"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=("idempotency_digest",), name="smtpx_message_idempotency"
@@ -125,49 +160,81 @@ class Delivery(_PartlyIndexed):
         # Apart from what is new, which would wait behind a wave of them.
         AGAIN = 3, _("ready, after an attempt")
 
-    message = models.ForeignKey(
+    message: models.ForeignKey[Message, Message] = models.ForeignKey(
         Message, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("message")
     )
-    mailer = models.CharField(_("mailer"), max_length=100, blank=True)
-    destination = models.CharField(
+    mailer: models.CharField[str, str] = models.CharField(_("mailer"), max_length=100, blank=True)
+    destination: models.CharField[str, str] = models.CharField(
         _("destination"),
         max_length=255,
         blank=True,
         editable=False,
         help_text=_("The domain that it goes straight to; empty where a host takes all mail."),
     )
-    priority = models.IntegerField(_("priority"), default=0)
-    recipient = models.CharField(_("recipient"), max_length=320)
-    domain = models.CharField(_("domain"), max_length=255, blank=True)
-    status = models.CharField(
+    priority: models.IntegerField[int, int] = models.IntegerField(_("priority"), default=0)
+    recipient: models.CharField[str, str] = models.CharField(_("recipient"), max_length=320)
+    domain: models.CharField[str, str] = models.CharField(_("domain"), max_length=255, blank=True)
+    status: models.CharField[str, str] = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.QUEUED
     )
-    category = models.CharField(
+    category: models.CharField[str, str] = models.CharField(
         _("category"), max_length=24, choices=Category.choices, blank=True, default=""
     )
-    attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
-    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
-    settled_at = models.DateTimeField(_("settled at"), null=True, blank=True)
+    attempt_count: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(
+        _("attempts"), default=0
+    )
+    next_attempt_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("next attempt at"), null=True, blank=True
+    )
+    settled_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("settled at"), null=True, blank=True
+    )
     # of the latest attempt
-    phase = models.CharField(_("phase"), max_length=8, choices=Phase.choices, blank=True)
-    code = models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
-    enhanced_code = models.CharField(_("enhanced code"), max_length=11, blank=True)
-    reply = models.TextField(_("reply"), blank=True)
-    host = models.CharField(_("host"), max_length=255, blank=True)
+    phase: models.CharField[str, str] = models.CharField(
+        _("phase"), max_length=8, choices=Phase.choices, blank=True
+    )
+    code: models.PositiveSmallIntegerField[int | None, int | None] = (
+        models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
+    )
+    enhanced_code: models.CharField[str, str] = models.CharField(
+        _("enhanced code"), max_length=11, blank=True
+    )
+    reply: models.TextField[str, str] = models.TextField(_("reply"), blank=True)
+    host: models.CharField[str, str] = models.CharField(_("host"), max_length=255, blank=True)
     # the ledger's own
-    lane = models.SmallIntegerField(
+    lane: models.SmallIntegerField[int, int] = models.SmallIntegerField(
         _("lane"), choices=Lane.choices, default=Lane.READY, editable=False
     )
-    age_from = models.DateTimeField(_("age counted from"), editable=False)
-    expires_at = models.DateTimeField(_("expires at"), null=True, editable=False)
-    step = models.PositiveIntegerField(_("steps of the schedule used"), default=0, editable=False)
-    unknowns = models.PositiveSmallIntegerField(_("unknown outcomes"), default=0, editable=False)
-    parked_at = models.DateTimeField(_("parked at"), null=True, editable=False)
-    lease_token = models.UUIDField(_("lease"), null=True, editable=False)
-    lease_expires_at = models.DateTimeField(_("lease expires at"), null=True, editable=False)
-    marked = models.BooleanField(_("content may have left"), default=False, editable=False)
-    leases_lost = models.PositiveSmallIntegerField(_("leases lost"), default=0, editable=False)
-    delay_notice_at = models.DateTimeField(_("next notice of delay at"), null=True, editable=False)
+    age_from: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        _("age counted from"), editable=False
+    )
+    expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("expires at"), null=True, editable=False
+    )
+    step: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(
+        _("steps of the schedule used"), default=0, editable=False
+    )
+    unknowns: models.PositiveSmallIntegerField[int, int] = models.PositiveSmallIntegerField(
+        _("unknown outcomes"), default=0, editable=False
+    )
+    parked_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("parked at"), null=True, editable=False
+    )
+    lease_token: models.UUIDField[UUID | None, UUID | None] = models.UUIDField(
+        _("lease"), null=True, editable=False
+    )
+    lease_expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("lease expires at"), null=True, editable=False
+    )
+    marked: models.BooleanField[bool, bool] = models.BooleanField(
+        _("content may have left"), default=False, editable=False
+    )
+    leases_lost: models.PositiveSmallIntegerField[int, int] = models.PositiveSmallIntegerField(
+        _("leases lost"), default=0, editable=False
+    )
+    delay_notice_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("next notice of delay at"), null=True, editable=False
+    )
 
     if TYPE_CHECKING:
         message_id: int
@@ -179,7 +246,7 @@ class Delivery(_PartlyIndexed):
         permissions = (
             ("retry_delivery", "Can send deliveries again"),
             ("cancel_delivery", "Can cancel deliveries"),
-            ("settle_delivery", "Can decide about deliveries of unknown outcome"),
+            ("settle_unknown", "Can decide about deliveries of unknown outcome"),
         )
         # On PostgreSQL a row that changes is written anew to every index whose condition it meets,
         # and it changes as it is claimed and as it is settled. So an index is partial wherever the
@@ -247,33 +314,51 @@ class Attempt(models.Model):
         UNKNOWN = "unknown", _("unknown")
 
     # The unique index begins with it, and is the only one.
-    delivery = models.ForeignKey(
+    delivery: models.ForeignKey[Delivery, Delivery] = models.ForeignKey(
         Delivery,
         on_delete=models.CASCADE,
         related_name="attempts",
         verbose_name=_("delivery"),
         db_index=False,
     )
-    number = models.PositiveIntegerField(_("number"))
-    started_at = models.DateTimeField(_("started at"))
-    duration = models.FloatField(_("duration"), default=0.0, help_text=_("Seconds."))
-    outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
-    category = models.CharField(_("category"), max_length=24, choices=Category.choices)
-    action = models.CharField(_("action"), max_length=9, choices=Action.choices)
-    rule = models.CharField(
+    number: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(_("number"))
+    started_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("started at"))
+    duration: models.FloatField[float, float] = models.FloatField(
+        _("duration"), default=0.0, help_text=_("Seconds.")
+    )
+    outcome: models.CharField[str, str] = models.CharField(
+        _("outcome"), max_length=8, choices=Outcome.choices
+    )
+    category: models.CharField[str, str] = models.CharField(
+        _("category"), max_length=24, choices=Category.choices
+    )
+    action: models.CharField[str, str] = models.CharField(
+        _("action"), max_length=9, choices=Action.choices
+    )
+    rule: models.CharField[str, str] = models.CharField(
         _("rule"), max_length=60, blank=True, help_text=_("What the reply was judged by.")
     )
-    phase = models.CharField(_("phase"), max_length=8, choices=Phase.choices, blank=True)
-    command = models.CharField(_("command"), max_length=16, blank=True)
-    code = models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
-    enhanced_code = models.CharField(_("enhanced code"), max_length=11, blank=True)
-    reply = models.TextField(_("reply"), blank=True)
-    host = models.CharField(_("host"), max_length=255, blank=True)
-    ip = models.CharField(_("IP address"), max_length=45, blank=True)
-    port = models.PositiveIntegerField(_("port"), null=True, blank=True)
-    tls = models.CharField(_("TLS"), max_length=100, blank=True)
-    tls_verified_by = models.CharField(_("TLS verified by"), max_length=4, blank=True)
-    transcript = models.TextField(_("transcript"), blank=True)
+    phase: models.CharField[str, str] = models.CharField(
+        _("phase"), max_length=8, choices=Phase.choices, blank=True
+    )
+    command: models.CharField[str, str] = models.CharField(_("command"), max_length=16, blank=True)
+    code: models.PositiveSmallIntegerField[int | None, int | None] = (
+        models.PositiveSmallIntegerField(_("code"), null=True, blank=True)
+    )
+    enhanced_code: models.CharField[str, str] = models.CharField(
+        _("enhanced code"), max_length=11, blank=True
+    )
+    reply: models.TextField[str, str] = models.TextField(_("reply"), blank=True)
+    host: models.CharField[str, str] = models.CharField(_("host"), max_length=255, blank=True)
+    ip: models.CharField[str, str] = models.CharField(_("IP address"), max_length=45, blank=True)
+    port: models.PositiveIntegerField[int | None, int | None] = models.PositiveIntegerField(
+        _("port"), null=True, blank=True
+    )
+    tls: models.CharField[str, str] = models.CharField(_("TLS"), max_length=100, blank=True)
+    tls_verified_by: models.CharField[str, str] = models.CharField(
+        _("TLS verified by"), max_length=4, blank=True
+    )
+    transcript: models.TextField[str, str] = models.TextField(_("transcript"), blank=True)
 
     class Meta:
         verbose_name = _("attempt")

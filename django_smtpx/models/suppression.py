@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils import timezone
@@ -12,6 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from django_smtpx.addresses import same_mailbox_key
 from django_smtpx.models.choices import Category
 from django_smtpx.models.mail import Attempt
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def digest_of(address: str) -> str:
@@ -40,14 +43,22 @@ class Suppression(models.Model):
     The domain is in lower case. Without ``expires_at`` it stays until a person removes it.
     """
 
-    address = models.CharField(_("address"), max_length=320, db_index=True)
+    address: models.CharField[str, str] = models.CharField(
+        _("address"), max_length=320, db_index=True
+    )
     # Collations that take "Ann@" for "ann@" cannot take two digests for one.
     digest = _Digest(max_length=64, unique=True, editable=False)
-    reason = models.TextField(_("reason"), blank=True)
-    category = models.CharField(_("category"), max_length=24, choices=Category.choices, blank=True)
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    attempt = models.ForeignKey(
+    reason: models.TextField[str, str] = models.TextField(_("reason"), blank=True)
+    category: models.CharField[str, str] = models.CharField(
+        _("category"), max_length=24, choices=Category.choices, blank=True
+    )
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        _("created at"), default=timezone.now, editable=False
+    )
+    expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("expires at"), null=True, blank=True
+    )
+    attempt: models.ForeignKey[Attempt | None, Attempt | None] = models.ForeignKey(
         Attempt,
         on_delete=models.SET_NULL,
         null=True,

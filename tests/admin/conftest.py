@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import django
 import pytest
@@ -10,10 +11,11 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
+from django_smtpx import tasks
 from django_smtpx.models import Delivery, Message, RefusedCredential, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_django.fixtures import SettingsWrapper
 
@@ -28,6 +30,15 @@ def default_mailer(settings: SettingsWrapper) -> None:
     else:
         settings.EMAIL_BACKEND = BACKEND
         settings.SMTPX_MAILERS = {"default": {"host": "127.0.0.1"}}
+
+
+@pytest.fixture
+def hints() -> Iterator[list[str]]:
+    """Catch the hints that would go to the broker."""
+    sent: list[str] = []
+    # Not monkeypatch, which is put back last: behind what a fixture below has patched and put back.
+    with mock.patch.object(tasks, "wake", sent.append):
+        yield sent
 
 
 @pytest.fixture

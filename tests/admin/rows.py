@@ -13,6 +13,8 @@ from django_smtpx.models import (
     RefusedCredential,
     Route,
     Suppression,
+    WebhookEndpoint,
+    WebhookEvent,
 )
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -127,3 +129,26 @@ def suppression(address: str = "ann@example.com", **values: Any) -> Suppression:
         "created_at": NOW,
     }
     return Suppression.objects.create(address=address, **{**defaults, **values})
+
+
+def webhook(name: str = "crm", **values: Any) -> WebhookEndpoint:
+    """Store a webhook, by default one that is disabled."""
+    defaults: dict[str, Any] = {
+        "disabled_at": NOW,
+        "failing_since": NOW,
+        "failures": 30,
+        "error": "HTTP 503 Service Unavailable",
+    }
+    return WebhookEndpoint.objects.create(name=name, **{**defaults, **values})
+
+
+def event(endpoint: str = "crm", **values: Any) -> WebhookEvent:
+    """Store an event that waits for a webhook."""
+    defaults: dict[str, Any] = {
+        "delivery_key": 1,
+        "event": "sent",
+        "body": '{"type":"delivery.sent"}',
+        "created_at": NOW,
+        "next_attempt_at": NOW,
+    }
+    return WebhookEvent.objects.create(endpoint=endpoint, **{**defaults, **values})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
@@ -23,6 +24,8 @@ from django_smtpx.models import (
     Route,
     StoredPolicy,
     Suppression,
+    WebhookEndpoint,
+    WebhookEvent,
 )
 from tests.admin import rows
 
@@ -64,7 +67,8 @@ def state():
 def test_registered():
     """What people ask about has pages; contents and what only the queue needs have none."""
     ours = {model for model in admin.site._registry if model._meta.app_label == "django_smtpx"}
-    assert ours == {Message, Delivery, Route, RefusedCredential, StoredPolicy, Suppression}
+    log = {Message, Delivery, Route, RefusedCredential, StoredPolicy, Suppression}
+    assert ours == {*log, WebhookEndpoint, WebhookEvent}
 
 
 def test_checks():
@@ -82,6 +86,48 @@ def test_get_changes_nothing(viewer, keys):
             assert viewer.get(url).status_code == 200, url
         assert all(query["sql"].startswith("SELECT") for query in queries), url
     assert state() == before
+
+
+MORE = {
+    "route": lambda number: rows.route(host=f"{number}.example", state="paused"),
+    "refusedcredential": lambda number: rows.refused_credential(mac=str(number)),
+    "suppression": lambda number: rows.suppression(f"{number}@example.com"),
+    "webhookendpoint": lambda number: rows.webhook(f"hook{number}"),
+    "webhookevent": lambda number: rows.event(delivery_key=number),
+    "storedpolicy": lambda number: StoredPolicy.objects.create(
+        domain=f"{number}.example",
+        mode="enforce",
+        mx="mx.example.com",
+        expires_at=rows.NOW,
+        tried_at=rows.NOW,
+        next_try_at=rows.NOW,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_a_list_and_a_page_cost_as_many_statements_with_many_rows(admin_client, keys, name):
+    """Those of messages and deliveries have tests of their own, with more that may grow."""
+    MORE[name](0)
+    urls = (address(name, "changelist"), address(name, "change", keys_of(name)[0]))
+    counts = []
+    for url in urls:
+        # What Django itself keeps in memory from then on.
+        admin_client.get(url)
+    for added in (1, 20):
+        for number in range(added):
+            MORE[name](100 * added + number)
+        for url in urls:
+            with CaptureQueriesContext(connection) as queries:
+                assert admin_client.get(url).status_code == 200
+            counts.append(len(queries))
+    assert counts[:2] == counts[2:]
+    assert max(counts) <= 12
+
+
+def keys_of(name):
+    """Return the keys of the rows of a kind."""
+    return list(apps.get_model("django_smtpx", name).objects.values_list("pk", flat=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -161,3 +207,51 @@ def test_style_follows_the_theme(viewer, keys):
     assert "django_smtpx/admin.css" in page
     assert "style=" not in page
     assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("route", "working_mac__startswith=f1"),
+        ("route", "working_mac=f1n9e7p71n7"),
+        ("refusedcredential", "mac__regex=^f"),
+        ("delivery", "lease_token__isnull=1"),
+        ("delivery", "attempts__transcript__contains=RCPT"),
+        ("delivery", "message__body__data__contains=secret"),
+        ("message", "idempotency_digest__startswith=a"),
+        ("message", "body__data__contains=secret"),
+        ("message", "deliveries__recipient__startswith=ann"),
+        ("message", "deliveries__id__exact=1"),
+    ],
+)
+def test_no_query_asks_for_what_no_page_shows(viewer, keys, name, query):
+    """Who could ask whether a fingerprint or a body begins like that would soon have all of it."""
+    response = viewer.get(f"{address(name, 'changelist')}?{query}")
+    assert response.status_code == 400
+
+
+def test_what_servers_said_is_no_filter_for_who_may_see_messages_alone(staff, keys):
+    """The category of a delivery is on none of their pages."""
+    client = staff("view_message")
+    url = address("message", "changelist")
+    assert "By category" not in client.get(url).content.decode()
+    assert client.get(f"{url}?status=failed").context["cl"].result_count == 1
+    for query in ("category=mailbox_unknown", "status=failed&category=mailbox_unknown"):
+        assert client.get(f"{url}?{query}").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("message", "mailer=%00"),
+        ("message", "status=%00"),
+        ("delivery", "domain=%00"),
+        ("delivery", "status__exact=a%00b"),
+        ("delivery", "reply__regex=("),
+        ("route", "pause_reason__iregex=(a%2B)%2Bb"),
+    ],
+)
+def test_no_query_makes_the_database_fail_or_toil(viewer, keys, name, query):
+    """PostgreSQL has no NUL, and raises on a broken pattern; SQLite would try one for hours."""
+    response = viewer.get(f"{address(name, 'changelist')}?{query}")
+    assert response.status_code == 400

@@ -47,6 +47,18 @@ def test_the_list_and_the_page_tell_what_is_known(staff):
     assert "<html>'" not in page
 
 
+def test_each_choice_of_a_failure_has_a_name(staff):
+    """Also that nothing went wrong; a link without words could not be seen, nor be read out."""
+    row()
+    fine = row(domain="example.net", failure="", failure_text="")
+    client = staff("view_storedpolicy")
+    [_, by_failure] = client.get(reverse(LIST)).context["cl"].filter_specs
+    choices = list(by_failure.choices(client.get(reverse(LIST)).context["cl"]))
+    assert [str(choice["display"]) for choice in choices] == ["All", "none", "sts-policy-invalid"]
+    found = client.get(reverse(LIST), {"failure": ""}).context["cl"].result_list
+    assert list(found) == [fine]
+
+
 def test_nothing_can_be_changed(staff):
     """Not even by who has every permission."""
     client = staff("view_storedpolicy", "change_storedpolicy", "delete_storedpolicy")

@@ -12,8 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from django_smtpx import tasks
-from django_smtpx.admin import routes
+from django_smtpx.admin.routes import RouteAdmin
 from django_smtpx.models import Delivery, RefusedCredential, Route
 from tests.admin import rows
 
@@ -21,6 +20,10 @@ pytestmark = pytest.mark.django_db
 LIST = "admin:django_smtpx_route_changelist"
 CREDENTIALS = "admin:django_smtpx_refusedcredential_changelist"
 RESUME = "admin:django_smtpx_route_resume"
+
+OTHERS_LEFT = (
+    "Left as they are: 1 (open already, closed for something else meanwhile, or there no more)."
+)
 
 
 def test_list_says_what_rests_and_why(viewer):
@@ -105,14 +108,6 @@ def test_refused_credentials_say_when_they_are_tried_again(viewer):
 
 
 @pytest.fixture
-def hints(monkeypatch):
-    """Catch the hints that would go to the broker."""
-    sent = []
-    monkeypatch.setattr(tasks, "wake", sent.append)
-    return sent
-
-
-@pytest.fixture
 def resumer(staff):
     """Log in somebody who may see and resume routes."""
     return staff("view_route", "resume_route")
@@ -165,7 +160,7 @@ def test_resume_from_the_list(resumer, hints, django_capture_on_commit_callbacks
     assert states() == ["open", "open"]
     assert said(done) == [
         "1 route is open again.",
-        "Left as they are: 1 (open already, or there no more).",
+        OTHERS_LEFT,
     ]
     assert hints == ["default"]
     assert not RefusedCredential.objects.exists()
@@ -218,6 +213,23 @@ def test_what_was_resumed_in_between_is_left(resumer, hints):
     assert 'name="confirmed"' not in asked.content.decode()
 
 
+def test_what_was_closed_for_something_else_in_between_is_left(resumer, hints):
+    """Who has read of a refused login has not said that a used up quota is to be tried."""
+    route = rows.route()
+    asked = choose(resumer, route)
+    Route.objects.update(category="quota_exhausted", pause_reason="452 daily limit")
+    assert said(confirm(resumer, asked)) == ["0 routes are open again.", OTHERS_LEFT]
+    assert Route.objects.get().state == "held"
+
+
+def test_what_a_probe_has_found_again_in_between_is_resumed(resumer, hints):
+    """It is closed for what it was closed for, in other words of the server."""
+    asked = choose(resumer, rows.route())
+    Route.objects.update(pause_reason="auth 535 in other words", consecutive_failures=9)
+    confirm(resumer, asked)
+    assert Route.objects.get().state == "open"
+
+
 @pytest.mark.parametrize("codenames", [("view_route",), ("resume_route",)])
 def test_who_may_not_resume(staff, codenames):
     """It takes the permission to see routes, and its own."""
@@ -252,7 +264,7 @@ def test_keys_that_are_none(resumer, keys):
 
 def test_too_many_at_once(resumer, monkeypatch):
     """A page can carry so many and no more."""
-    monkeypatch.setattr(routes, "MOST", 1)
+    monkeypatch.setattr(RouteAdmin, "most", 1)
     done = choose(resumer, rows.route(), rows.route(domain="example.com"))
     assert said(done) == ["More than 1 routes are too many to resume at once."]
     assert states() == ["held", "held"]

@@ -10,12 +10,11 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
-from django_smtpx import tasks
-from django_smtpx.admin import steering
+from django_smtpx.admin.steering import SteerableAdmin
 from django_smtpx.models import Attempt, Delivery, Message
 from tests.admin import rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("hints")]
 LIST = "admin:django_smtpx_delivery_changelist"
 STEER = "admin:django_smtpx_delivery_steer"
 ACTIONS = {
@@ -27,23 +26,15 @@ ACTIONS = {
 PERMISSIONS = {
     "retry": "retry_delivery",
     "cancel": "cancel_delivery",
-    "arrived": "settle_delivery",
-    "again": "settle_delivery",
+    "arrived": "settle_unknown",
+    "again": "settle_unknown",
 }
-
-
-@pytest.fixture(autouse=True)
-def hints(monkeypatch):
-    """Catch the hints that would go to the broker."""
-    sent = []
-    monkeypatch.setattr(tasks, "wake", sent.append)
-    return sent
 
 
 @pytest.fixture
 def decider(staff):
     """Log in somebody who may do all there is."""
-    return staff("view_delivery", "retry_delivery", "cancel_delivery", "settle_delivery")
+    return staff("view_delivery", "retry_delivery", "cancel_delivery", "settle_unknown")
 
 
 def in_doubt(recipient="eve@example.net", **values):
@@ -190,7 +181,7 @@ def test_what_came_since_it_was_counted_is_not_meant(decider):
 
 def test_too_many_for_a_page(decider, monkeypatch):
     """Beyond what a page can carry, the command is named."""
-    monkeypatch.setattr(steering, "MOST", 1)
+    monkeypatch.setattr(SteerableAdmin, "most", 1)
     response = choose(decider, "cancel", rows.delivery(), rows.delivery())
     assert response.status_code == 302
     assert "smtpx_cancel" in said(response)[0]
@@ -316,3 +307,24 @@ def test_addresses_are_escaped(decider):
         reverse(STEER), {"deed": "cancel", "keys": row.pk, "query": '"><script>alert(1)</script>'}
     )
     assert "<script>alert" not in asked.content.decode()
+
+
+def test_what_somebody_else_decided_meanwhile_stays(decider):
+    """Who saw that mail waits has not seen that it was cancelled, nor that it was refused since."""
+    cancelled, refused = rows.delivery(), rows.delivery(None, "bob@example.org")
+    waiting = rows.delivery(None, "eve@example.net", status="deferred", lane=Delivery.Lane.IDLE)
+    refused_before = rows.refused(None, "joe@example.net")
+    asked = choose(decider, "retry", waiting)
+    assert 'name="seen" value="deferred,queued"' in asked.content.decode()
+    asked = choose(decider, "retry", waiting, refused_before)
+    assert 'name="seen" value="deferred,failed,queued"' in asked.content.decode()
+    Delivery.objects.filter(pk__in=[cancelled.pk, refused.pk]).update(status="deferred", lane=0)
+    asked = choose(decider, "retry", cancelled, refused, waiting)
+    for row, status in ((cancelled, "cancelled"), (refused, "failed")):
+        Delivery.objects.filter(pk=row.pk).update(status=status, lane=Delivery.Lane.IDLE)
+    assert said(confirm(decider, asked)) == [
+        "1 delivery will be sent again.",
+        "Left as they are: 2 (changed by somebody else in the meantime).",
+    ]
+    cancelled.refresh_from_db()
+    assert cancelled.status == "cancelled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -298,3 +299,64 @@ def test_an_attempt_names_its_rule(viewer):
     rows.attempt(failed, rule="rfc3463:5.1.1")
     url = reverse("admin:django_smtpx_delivery_change", args=[failed.pk])
     assert "rfc3463:5.1.1</code>" in viewer.get(url).content.decode()
+
+
+def test_the_history_has_each_step(editor):
+    """Who put an address on the list, changed why, took it off, or took off many at once."""
+    added(editor, "ann@example.com")
+    key = Suppression.objects.get().pk
+    editor.post(address("change", key), {"reason": "another"})
+    editor.post(address("delete", key), {"post": "yes"})
+    chosen = [rows.suppression(one).pk for one in ("bob@example.com", "cid@example.com")]
+    data = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+    editor.post(address("changelist"), data)
+    entries = LogEntry.objects.order_by("pk")
+    assert [(one.get_action_flag_display(), one.object_repr) for one in entries] == [
+        ("Addition", "ann@example.com"),
+        ("Change", "ann@example.com"),
+        ("Deletion", "ann@example.com"),
+        # Django notes those of a list in the order in which it shows them.
+        ("Deletion", "cid@example.com"),
+        ("Deletion", "bob@example.com"),
+    ]
+    assert not Suppression.objects.exists()
+
+
+def ways(client, delivery):
+    """Return the ways to the list that a delivery's page offers."""
+    page = client.get(reverse("admin:django_smtpx_delivery_change", args=[delivery.pk]))
+    return re.findall(
+        r'class="button" href="([^"]*/suppression/[^"]*)">([^<]*)<', page.content.decode()
+    )
+
+
+def test_a_delivery_leads_to_the_list(editor):
+    """Its recipient is put on it, or taken off, by the list's own forms; a link writes nothing."""
+    delivery = rows.delivery(None, "ann+news@example.com")
+    put = [(address("add") + "?address=ann%2Bnews%40example.com", "Put on the suppression list")]
+    assert ways(editor, delivery) == put
+    form = editor.get(put[0][0]).content.decode()
+    assert 'value="ann+news@example.com"' in form
+    assert not Suppression.objects.exists()
+    added(editor, "ann+news@example.com")
+    entry = Suppression.objects.get()
+    off = [(address("delete", entry.pk), "Take off the suppression list")]
+    assert ways(editor, delivery) == off
+    Suppression.objects.update(expires_at=rows.NOW)
+    assert ways(editor, delivery) == put
+
+
+@pytest.mark.parametrize(
+    ("codenames", "before", "after"),
+    [
+        (("view_suppression", "add_suppression"), 1, 0),
+        (("view_suppression", "delete_suppression"), 0, 1),
+        (("add_suppression", "delete_suppression"), 0, 0),
+    ],
+)
+def test_a_delivery_leads_there_whom_it_may(staff, codenames, before, after):
+    """A link to a page that is refused is not there."""
+    client, delivery = staff("view_delivery", *codenames), rows.delivery()
+    assert len(ways(client, delivery)) == before
+    rows.suppression(delivery.recipient)
+    assert len(ways(client, delivery)) == after
