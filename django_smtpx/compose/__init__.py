@@ -6,56 +6,25 @@ that every try sends the same mail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from django_smtpx import returnpaths
-from django_smtpx.addresses import addr_spec, same_mailbox_key
+from django_smtpx.addresses import addr_spec
 from django_smtpx.compose import content, dkim, wishes
+from django_smtpx.compose.copies import COPY_OF, copied
+from django_smtpx.compose.values import INTENDED, Composed, once
 from django_smtpx.config import secret_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
+    from uuid import UUID
 
     from django.core.mail import EmailMessage
 
     from django_smtpx.config import Mailer
 
-__all__ = ["Composed", "compose"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Composed:
-    """One mail, ready to be stored.
-
-    ``sender`` is "" for the null reverse path. ``recipients`` are bare
-    addresses in their order, each once. ``content`` has CRLF line ends and no
-    Bcc. ``mailer`` is the name that the message itself asks for, if it does.
-    ``uuid`` will be its row's, and names it to servers.
-    """
-
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes = field(repr=False)
-    message_id: str
-    from_header: str
-    subject: str
-    priority: int = 0
-    send_at: datetime | None = None
-    expires_at: datetime | None = None
-    tags: list[str] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    idempotency_key: str | None = None
-    require_tls: bool = False
-    mailer: str | None = None
-    uuid: UUID = field(default_factory=uuid4)
-
-    @property
-    def envelope_sender(self) -> str:
-        """The reverse path, under the name that its row has for it."""
-        return self.sender
+__all__ = ["COPY_OF", "Composed", "compose", "copied"]
 
 
 def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Composed | None:
@@ -67,17 +36,17 @@ def compose(email_message: EmailMessage, mailer: Mailer, now: datetime) -> Compo
     given = list(email_message.recipients())
     if not given:
         return None
-    intended = _once(addr_spec(address) for address in given)
+    intended = once(addr_spec(address) for address in given)
     asked = wishes.read(email_message, mailer, now=now)
     uuid = uuid4()
     sender = _sender(email_message, uuid)
     redirected = intended if mailer.redirect_to else ()
     if redirected:
-        asked["metadata"]["smtpx_intended_to"] = list(redirected)
+        asked["metadata"][INTENDED] = list(redirected)
     written = content.write(email_message, mailer.redirect_to, redirected)
     return Composed(
         sender=sender,
-        recipients=_once(mailer.redirect_to) if redirected else intended,
+        recipients=once(mailer.redirect_to) if redirected else intended,
         content=dkim.sign(written.content, mailer.dkim, now),
         message_id=written.message_id,
         from_header=written.from_header,
@@ -103,10 +72,3 @@ def _sender(email_message: EmailMessage, uuid: UUID) -> str:
         return addr_spec(wish)
     except ValueError as error:
         raise ValueError(f"envelope_sender: {error}") from None
-
-
-def _once(addresses: Iterable[str]) -> tuple[str, ...]:
-    unique: dict[str, str] = {}
-    for address in addresses:
-        unique.setdefault(same_mailbox_key(address), address)
-    return tuple(unique.values())

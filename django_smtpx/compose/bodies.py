@@ -23,6 +23,9 @@ _LINE = 76
 _OF_A_LINE = _LINE // 4 * 3
 _BLOCK = _OF_A_LINE * 4096
 """Bytes that are encoded at once; they make whole lines."""
+_AS_THEY_ARE = bytes({*range(32, 127), 9, 10} - {ord("=")})
+"""Octets that quoted-printable leaves as they are, but for a blank at the end of a line, and a
+dot that is all of one."""
 
 
 class Body(NamedTuple):
@@ -49,10 +52,9 @@ def of_text(text: str) -> Body:
     ended = data.endswith(b"\n")
     if not ended:
         data += b"\n"
-    longest = max(map(len, BytesIO(data))) - 1
     encoding = "7bit"
-    if longest > _MAX_7BIT_LINE or not data.isascii():
-        encoding = "quoted-printable" if _is_readable(data, longest) else "base64"
+    if not data.isascii() or _longest_line(data) > _MAX_7BIT_LINE:
+        encoding = "quoted-printable" if _is_readable(data) else "base64"
     # Since 6.0 Django ends the last line of a text.
     return Body(encoding, data, text=True, ended=ended or SINCE_6)
 
@@ -99,12 +101,28 @@ def _write_base64(data: memoryview, out: BytesIO) -> None:
         out.write(b"\r\n")
 
 
-def _is_readable(data: bytes, longest: int) -> bool:
+def _longest_line(data: bytes) -> int:
+    return max(map(len, BytesIO(data))) - 1
+
+
+def _is_readable(data: bytes) -> bool:
     """Whether a person shall be able to read it (quoted-printable), unless it were longer."""
     sample = b"".join(islice(BytesIO(data), _SAMPLED_LINES))
-    readable = binascii.b2a_qp(sample)
     if SINCE_6:
-        octets = len(sample) + sample.count(b"\n")
-        return len(readable) <= -(-octets // 3) * 4 + 1
+        most = -(-(len(sample) + sample.count(b"\n")) // 3) * 4 + 1
+        # It takes most of the time, and most texts are far from the border.
+        return _longest_readable(sample) <= most or len(binascii.b2a_qp(sample)) <= most
+    readable = binascii.b2a_qp(sample)
     unbroken = len(readable) - 2 * readable.count(b"=\n")
-    return longest > _MAX_7BIT_LINE or unbroken * 3 <= len(sample) * 4
+    return _longest_line(data) > _MAX_7BIT_LINE or unbroken * 3 <= len(sample) * 4
+
+
+def _longest_readable(data: bytes) -> int:
+    """Return how long quoted-printable of ``data`` can be, at most.
+
+    Three characters for what is escaped, among it perhaps a blank or dot of each line; and a line
+    is not broken before it has as many as leave no room for one more that is escaped.
+    """
+    escaped = len(data.translate(None, _AS_THEY_ARE)) + data.count(b"\n") + 1
+    unbroken = len(data) + 2 * escaped
+    return unbroken + 2 * (unbroken // (_LINE - 3))

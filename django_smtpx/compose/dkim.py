@@ -16,6 +16,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
@@ -124,7 +126,13 @@ def _signature(header: bytes, body_hash: bytes, key: DKIMKey, now: datetime) -> 
     except Exception as error:  # noqa: BLE001 (what dkimpy minds, and what it does not foresee)
         trouble = error
     # Not while it is handled: the frames behind it know the key.
-    raise ValueError(f"The mail cannot be signed with the DKIM key {key.name}: {trouble}")
+    raise ValueError(
+        said(
+            "The mail cannot be signed with the DKIM key %(name)s: %(trouble)s",
+            name=key.name,
+            trouble=trouble,
+        )
+    )
 
 
 def _written(header: bytes, body_hash: bytes, key: DKIMKey, now: datetime) -> bytes:
@@ -172,3 +180,30 @@ def _usable(key: DKIMKey) -> _Usable:
     from nacl.signing import SigningKey
 
     return _Usable(SigningKey(key.secret.encode("ascii"), encoder=Base64Encoder))
+
+
+def is_half_of(key: DKIMKey, public: bytes) -> bool:
+    """Whether what is signed with ``key`` verifies by ``public``: DER, or an Ed25519 key's bytes.
+
+    Raises ``ValueError`` where that is no public key of this kind.
+    """
+    own = _usable(key).key
+    if key.algorithm != "rsa-sha256":
+        return bytes(own.verify_key) == public
+    theirs = _rsa_public(public)
+    return all(own[part] == theirs[part] for part in ("modulus", "publicExponent"))
+
+
+def rsa_bits(public: bytes) -> int:
+    """Return the length of an RSA key, of its public half. Raises ``ValueError``."""
+    return _rsa_public(public)["modulus"].bit_length()
+
+
+def _rsa_public(public: bytes) -> dict[str, int]:
+    from dkim.crypto import parse_public_key
+
+    try:
+        found: dict[str, int] = parse_public_key(public)
+    except Exception as error:
+        raise ValueError(said("it is no RSA key")) from error
+    return found

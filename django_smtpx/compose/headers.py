@@ -182,8 +182,9 @@ def fold_plain(name: str, text: str) -> str:
     return f"{name}: {_encoded_words(name, text)}"
 
 
+@lru_cache(maxsize=256)
 def encoded_phrase(text: str) -> str:
-    """Return a display name in encoded words, on one line."""
+    """Return a display name in encoded words, on one line; a site has few that send much."""
     return _encoded_words("", text).replace("\r\n", "")
 
 

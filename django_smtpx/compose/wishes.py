@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 from django.utils.timezone import is_aware
 
 from django_smtpx.smtp.options import verifies
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from django_smtpx.config import Mailer, MXOptions
@@ -41,7 +42,7 @@ def read(message: object, mailer: Mailer, *, now: datetime) -> dict[str, Any]:
             "be sent: set a later expires_at."
         )
     return {
-        "require_tls": _require_tls(message, mailer),
+        "require_tls": require_tls(message, mailer),
         "priority": _priority(message),
         "send_at": send_at,
         "expires_at": expires_at,
@@ -145,7 +146,8 @@ def _mailer(message: object) -> str | None:
     return str(value)
 
 
-def _require_tls(message: object, mailer: Mailer) -> bool:
+def require_tls(message: object, mailer: Mailer) -> bool:
+    """Return whether verified TLS is asked for; ``ValueError`` where ``mailer`` has none."""
     value = getattr(message, "require_tls", None)
     if value is not None and not isinstance(value, bool):
         _refuse(f"require_tls must be True or False, not {value!r}.")
@@ -153,9 +155,12 @@ def _require_tls(message: object, mailer: Mailer) -> bool:
         _require_policies(mailer.name, mailer.mx)
     elif value and not any(verifies(options) for options in mailer.hosts):
         _refuse(
-            f"require_tls is True, but the mailer {mailer.name!r} verifies no certificate, and "
-            "nothing would ever be sent: set its security to 'starttls' or 'implicit', with "
-            "verify=True."
+            said(
+                "require_tls is True, but the mailer %(mailer)s verifies no certificate, and "
+                "nothing would ever be sent: set its security to 'starttls' or 'implicit', with "
+                "verify=True.",
+                mailer=repr(mailer.name),
+            )
         )
     return bool(value)
 
@@ -164,8 +169,11 @@ def _require_policies(name: str, mx: MXOptions) -> None:
     """Refuse where nothing could say which servers are a domain's own (RFC 8689 section 4.2.1)."""
     if not (mx.mta_sts or mx.dane):
         _refuse(
-            f"require_tls is True, but the mailer {name!r} heeds neither DANE nor MTA-STS, and "
-            "nothing would ever be sent: set mta_sts=True, or what DANE needs."
+            said(
+                "require_tls is True, but the mailer %(mailer)s heeds neither DANE nor MTA-STS, "
+                "and nothing would ever be sent: set mta_sts=True, or what DANE needs.",
+                mailer=repr(name),
+            )
         )
 
 

@@ -8,8 +8,10 @@ not plain at first sight :class:`Doubt` is raised, and Django composes.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from email.utils import formatdate, make_msgid
+from functools import lru_cache
 from inspect import isfunction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -125,7 +127,7 @@ def _header(email: EmailMessage) -> _Header:
         values = (extra[name],) if name in extra else getattr(email, attribute)
         if values:
             lines.append(_line(name, ", ".join([_mailbox(one)[1] for one in values])))
-    lines.append(_line("Date", _now()))
+    lines.append(_line("Date", _date(int(time.time()))))
     if message_id is None:
         message_id = _checked_id(make_msgid(domain=str(DNS_NAME)))
         lines.append(_line("Message-ID", message_id))
@@ -159,9 +161,10 @@ def _checked_id(message_id: str) -> str:
     return message_id
 
 
-def _now() -> str:
-    """Return the time as Django says that it is in UTC (RFC 5322 section 3.3 knows two ways)."""
-    text = formatdate()
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """Return a time as Django says that it is in UTC (RFC 5322 section 3.3 knows two ways)."""
+    text = formatdate(second)
     return text.replace("-0000", "+0000") if SINCE_6 else text
 
 

@@ -3,7 +3,7 @@
 Django 6.1 has ``MAILERS``; where it is set nothing else is read. Before that,
 and without it, there are ``SMTPX_MAILERS`` and Django's ``EMAIL_*`` for its
 ``"default"``. ``settings`` reads, ``sources`` finds the mailers, ``options``
-and ``values`` judge what they say, ``named`` hands them out.
+and ``values`` judge what they say, ``named`` hands them out. ``webhooks`` reads its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from django_smtpx.config.site import (
     tls_reporter,
 )
 from django_smtpx.config.sources import BACKEND, DEFAULT
+from django_smtpx.config.webhooks import webhook_errors, webhooks
 from django_smtpx.mailer import Mailer, MXOptions, RetryPolicy
 
 __all__ = [
@@ -44,4 +45,6 @@ __all__ = [
     "secret_keys",
     "sweep_interval",
     "tls_reporter",
+    "webhook_errors",
+    "webhooks",
 ]

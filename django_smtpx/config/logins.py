@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
 from django_smtpx.smtp import sasl
 from django_smtpx.smtp.options import Credential, Security
 from django_smtpx.smtp.tokens import TokenError
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,14 @@ class TokenSource:
             if callable(source):
                 token: str = source()
                 return token
-            reason = "it is not callable"
-        raise TokenError(f"oauth_token names {self.path!r}, which cannot be used: {reason}")
+            reason = said("it is not callable")
+        raise TokenError(
+            said(
+                "oauth_token names %(path)s, which cannot be used: %(reason)s",
+                path=repr(self.path),
+                reason=reason,
+            )
+        )
 
 
 def credential(given: Mapping[str, Any]) -> Credential | None:
@@ -64,48 +71,87 @@ def refuse_contradictions(given: Mapping[str, Any], label: Mapping[str, str]) ->
 def _refuse_token(given: Mapping[str, Any], label: Mapping[str, str]) -> None:
     if given.get("password"):
         raise BadOption(
-            f"{label['oauth_token']} and {label['password']} are both set: a mailer logs in with "
-            "a bearer token or with a password. Remove one of them."
+            said(
+                "%(oauth_token)s and %(password)s are both set: a mailer logs in with a "
+                "bearer token or with a password. Remove one of them.",
+                oauth_token=label["oauth_token"],
+                password=label["password"],
+            )
         )
     if not given.get("username"):
         raise BadOption(
-            f"{label['oauth_token']} is set without {label['username']}, whose token it is. "
-            "Set both."
+            said(
+                "%(oauth_token)s is set without %(username)s, whose token it is. Set both.",
+                oauth_token=label["oauth_token"],
+                username=label["username"],
+            )
         )
     named = given.get("auth", ())
     if named and not set(named).intersection(sasl.BEARER):
         raise BadOption(
-            f"{label['oauth_token']} is set, but {label['auth']} names none of "
-            f"{' and '.join(sasl.BEARER)}, so no token could be sent. Remove one of them."
+            said(
+                "%(oauth_token)s is set, but %(auth)s names none of %(bearer)s, so no "
+                "token could be sent. Remove one of them.",
+                oauth_token=label["oauth_token"],
+                auth=label["auth"],
+                bearer=" and ".join(sasl.BEARER),
+            )
         )
 
 
 def _refuse_mechanism(name: str, given: Mapping[str, Any], label: Mapping[str, str]) -> None:
     if name in sasl.SCRAM and not sasl.scram_installed():
         raise BadOption(
-            f"{label['auth']} names {name}, and scramp is not installed: {sasl.INSTALL}. "
-            "Without it, leave SCRAM out."
+            said(
+                "%(auth)s names %(name)s, and scramp is not installed: %(install)s. "
+                "Without it, leave SCRAM out.",
+                auth=label["auth"],
+                name=name,
+                install=sasl.INSTALL,
+            )
         )
     if name in sasl.BEARER and not given.get("oauth_token"):
         raise BadOption(
-            f"{label['auth']} names {name} without {label['oauth_token']}, the dotted path of a "
-            "callable that returns a bearer token. Set both."
+            said(
+                "%(auth)s names %(name)s without %(oauth_token)s, the dotted path of a "
+                "callable that returns a bearer token. Set both.",
+                auth=label["auth"],
+                name=name,
+                oauth_token=label["oauth_token"],
+            )
         )
     if name == sasl.EXTERNAL and not given.get("ssl_certfile"):
         raise BadOption(
-            f"{label['auth']} names {name} without {label['ssl_certfile']}, the client "
-            "certificate to log in with. Set both."
+            said(
+                "%(auth)s names %(name)s without %(ssl_certfile)s, the client "
+                "certificate to log in with. Set both.",
+                auth=label["auth"],
+                name=name,
+                ssl_certfile=label["ssl_certfile"],
+            )
         )
     if name in sasl.PASSWORD and given.get("oauth_token"):
         raise BadOption(
-            f"{label['auth']} names {name}, which takes a password, but {label['oauth_token']} "
-            f"gives a bearer token. Name {' or '.join(sasl.BEARER)}, or leave {label['auth']} out."
+            said(
+                "%(auth)s names %(name)s, which takes a password, but %(oauth_token)s "
+                "gives a bearer token. Name %(bearer)s, or leave %(auth)s out.",
+                auth=label["auth"],
+                name=name,
+                oauth_token=label["oauth_token"],
+                bearer=" or ".join(sasl.BEARER),
+            )
         )
     nothing = not {"username", "password", "oauth_token"}.intersection(given)
     if name in sasl.PASSWORD and nothing and sasl.EXTERNAL not in given["auth"]:
         raise BadOption(
-            f"{label['auth']} names {name} without {label['username']} and {label['password']}, "
-            f"so there is nothing to log in with. Set them, or leave {label['auth']} out."
+            said(
+                "%(auth)s names %(name)s without %(username)s and %(password)s, so there "
+                "is nothing to log in with. Set them, or leave %(auth)s out.",
+                auth=label["auth"],
+                name=name,
+                username=label["username"],
+                password=label["password"],
+            )
         )
 
 
@@ -116,13 +162,21 @@ def refuse_unusable(given: Mapping[str, Any], security: Security, label: Mapping
     named = label["username"] if given.get("username") else label["auth"]
     if security is Security.NONE:
         raise BadOption(
-            f"{named} is set, but {label['security']} is 'none', and credentials are "
-            "never sent in clear. Set security='starttls' or 'implicit', or (for a server on this "
-            "machine) allow_plaintext_auth=True."
+            said(
+                "%(named)s is set, but %(security)s is 'none', and credentials are never "
+                "sent in clear. Set security='starttls' or 'implicit', or (for a server "
+                "on this machine) allow_plaintext_auth=True.",
+                named=named,
+                security=label["security"],
+            )
         )
     if security is Security.OPPORTUNISTIC and given.get("verify", True):
         raise BadOption(
-            f"{named} is set, but {label['security']} is 'opportunistic', which "
-            "verifies no certificate, and credentials are sent over verified TLS only. Set "
-            "security='starttls' or 'implicit'."
+            said(
+                "%(named)s is set, but %(security)s is 'opportunistic', which verifies "
+                "no certificate, and credentials are sent over verified TLS only. Set "
+                "security='starttls' or 'implicit'.",
+                named=named,
+                security=label["security"],
+            )
         )

@@ -18,7 +18,8 @@ from django_smtpx.config.sources import (
     improper,
     without_security,
 )
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +56,14 @@ def get_mailer(name: str) -> Mailer:
         return read.mailers[name]
     if name in read.errors:
         raise error_of(name, read.errors[name], read)
-    known = ", ".join(repr(one) for one in (*read.mailers, *read.errors)) or "none"
-    raise improper(f"There is no mailer {name!r} of django_smtpx. Configured: {known}.")
+    known = ", ".join(repr(one) for one in (*read.mailers, *read.errors)) or said("none")
+    raise improper(
+        said(
+            "There is no mailer %(name)s of django_smtpx. Configured: %(known)s.",
+            name=repr(name),
+            known=known,
+        )
+    )
 
 
 def half_credentials(name: str) -> list[tuple[str, str]]:
@@ -146,7 +153,7 @@ def _named_or_nameless(name: str, options: Redacted, read: Read) -> Mailer:
     try:
         mailer = parse("", options, labels, rules())
     except BadOption as error:
-        raise improper(f"{error}", alias=name if has_mailers() else None) from None
+        raise improper(str(error), alias=name if has_mailers() else None) from None
     configured = read.mailers.get(name)
     if configured is not None and mailer == replace(
         configured, name="", fail_silently=mailer.fail_silently

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from django_smtpx.config import logins, signing, straight, values
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption, refuse_unknown
 from django_smtpx.mailer import Mailer
 from django_smtpx.smtp.options import (
     IMPLICIT_TLS_PORT,
@@ -18,6 +18,7 @@ from django_smtpx.smtp.options import (
     Security,
     security_and_port,
 )
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,7 +111,9 @@ def parse(
         mx = straight.mx_options(given, shared, rules)
         return Mailer(name=name, hosts=(), mx=mx, **rest)
     if "host" not in given:
-        raise BadOption(f"{label['host']} must be given: the server to submit mail to.")
+        raise BadOption(
+            said("%(host)s must be given: the server to submit mail to.", host=label["host"])
+        )
     security, port = _security_and_port(given, label)
     logins.refuse_unusable(given, security, label)
     hosts = tuple(
@@ -136,7 +139,7 @@ class _Labels(dict[str, str]):
 
 
 def _read(options: Mapping[str, Any], label: _Labels) -> dict[str, Any]:
-    values.refuse_unknown(options, KNOWN_KEYS)
+    refuse_unknown(options, KNOWN_KEYS)
     given = Redacted()
     for key in options:
         if options[key] is not None:
@@ -158,20 +161,35 @@ class Redacted(dict[str, Any]):
 def _refuse_contradictions(given: Mapping[str, Any], label: _Labels) -> None:
     if given.get("use_tls") and given.get("use_ssl"):
         raise BadOption(
-            f"{label['use_tls']} and {label['use_ssl']} are both True. Set at most one of them: "
-            "use_ssl for TLS from the first byte (port 465), use_tls for STARTTLS (port 587)."
+            said(
+                "%(use_tls)s and %(use_ssl)s are both True. Set at most one of them: "
+                "use_ssl for TLS from the first byte (port 465), use_tls for STARTTLS "
+                "(port 587).",
+                use_tls=label["use_tls"],
+                use_ssl=label["use_ssl"],
+            )
         )
     security = given.get("security", "auto")
     for key, meaning in (("use_tls", "starttls"), ("use_ssl", "implicit")):
         if given.get(key) and security not in ("auto", meaning):
             raise BadOption(
-                f"{label[key]} is True, which means security={meaning!r}, but {label['security']} "
-                f"is {security!r}. Remove one of them."
+                said(
+                    "%(option)s is True, which means security=%(meaning)s, but %(security)s "
+                    "is %(value)s. Remove one of them.",
+                    option=label[key],
+                    meaning=repr(meaning),
+                    security=label["security"],
+                    value=repr(security),
+                )
             )
     if "ssl_keyfile" in given and "ssl_certfile" not in given:
         raise BadOption(
-            f"{label['ssl_keyfile']} is set without {label['ssl_certfile']}: "
-            "a client key needs its certificate."
+            said(
+                "%(ssl_keyfile)s is set without %(ssl_certfile)s: a client key needs its "
+                "certificate.",
+                ssl_keyfile=label["ssl_keyfile"],
+                ssl_certfile=label["ssl_certfile"],
+            )
         )
     straight.refuse_contradictions(given, label)
 
@@ -191,7 +209,12 @@ def _security_and_port(given: Mapping[str, Any], label: _Labels) -> tuple[Securi
     if port == IMPLICIT_TLS_PORT and security in (Security.STARTTLS, Security.OPPORTUNISTIC):
         cause = label["use_tls"] if given.get("use_tls") else label["security"]
         raise BadOption(
-            f"{label['port']} is 465, where TLS is spoken from the first byte, but {cause} asks "
-            "for STARTTLS. Set security='implicit' (or use_ssl=True), or port 587."
+            said(
+                "%(port)s is 465, where TLS is spoken from the first byte, but %(cause)s "
+                "asks for STARTTLS. Set security='implicit' (or use_ssl=True), or port "
+                "587.",
+                port=label["port"],
+                cause=cause,
+            )
         )
     return resolved, port

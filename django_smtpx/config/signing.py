@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from django_smtpx.addresses import a_labels
-from django_smtpx.config.values import BadOption, refuse_unknown
+from django_smtpx.config.unknown import BadOption, refuse_unknown
 from django_smtpx.mailer import DKIMKey
+from django_smtpx.smtp.wording import said
 
 INSTALL = 'pip install "django-smtpx[dkim]"'
 
@@ -40,13 +41,24 @@ _ED25519_PKCS8 = re.compile(
 def keys(key: str, value: Any) -> tuple[DKIMKey, ...]:
     """Read a list of ``{"domain", "selector", "private_key" or "private_key_file"}``."""
     if not isinstance(value, (list, tuple)):
-        raise BadOption(f"{key} must be a list of dictionaries, not {type(value).__name__}.")
+        raise BadOption(
+            said(
+                "%(key)s must be a list of dictionaries, not %(kind)s.",
+                key=key,
+                kind=type(value).__name__,
+            )
+        )
     found: dict[tuple[str, str], DKIMKey] = {}
     for at, entry in enumerate(value):
         one = _entry(f"{key}[{at}]", entry)
         if (one.domain, one.selector) in found:
             raise BadOption(
-                f"{key}[{at}] is {one.name!r} once more. Each key has a selector of its own."
+                said(
+                    "%(key)s[%(at)s] is %(name)s once more. Each key has a selector of its own.",
+                    key=key,
+                    at=at,
+                    name=repr(one.name),
+                )
             )
         found[one.domain, one.selector] = one
     return tuple(found.values())
@@ -54,15 +66,25 @@ def keys(key: str, value: Any) -> tuple[DKIMKey, ...]:
 
 def _entry(where: str, entry: Any) -> DKIMKey:
     if not isinstance(entry, Mapping):
-        raise BadOption(f"{where} must be a dictionary, not {type(entry).__name__}.")
+        raise BadOption(
+            said(
+                "%(where)s must be a dictionary, not %(kind)s.",
+                where=where,
+                kind=type(entry).__name__,
+            )
+        )
     refuse_unknown(entry, _KEYS, within=where)
-    domain = _name(where, "domain", entry, "the domain that signs, such as 'example.com'")
-    selector = _name(where, "selector", entry, "what stands before ._domainkey in the DNS")
+    domain = _name(where, "domain", entry, said("the domain that signs, such as 'example.com'"))
+    selector = _name(where, "selector", entry, said("what stands before ._domainkey in the DNS"))
     text_at, text = _text(where, entry)
     if find_spec("dkim") is None:
         raise BadOption(
-            f"{where} asks for signatures, and dkimpy is not installed: {INSTALL}. "
-            "Without it, leave 'dkim' out."
+            said(
+                "%(where)s asks for signatures, and dkimpy is not installed: "
+                "%(install)s. Without it, leave 'dkim' out.",
+                where=where,
+                install=INSTALL,
+            )
         )
     algorithm, secret = _key(text_at, text)
     return DKIMKey(domain, selector, algorithm, secret)
@@ -71,19 +93,48 @@ def _entry(where: str, entry: Any) -> DKIMKey:
 def _name(where: str, name: str, entry: Mapping[Any, Any], meaning: str) -> str:
     value = entry.get(name)
     if value is None:
-        raise BadOption(f"{where} has no {name!r}: add {meaning}.")
+        raise BadOption(
+            said(
+                "%(where)s has no %(name)s: add %(meaning)s.",
+                where=where,
+                name=repr(name),
+                meaning=meaning,
+            )
+        )
     if not isinstance(value, str):
-        raise BadOption(f"{where}[{name!r}] must be a string, not {type(value).__name__}.")
+        raise BadOption(
+            said(
+                "%(where)s[%(name)s] must be a string, not %(kind)s.",
+                where=where,
+                name=repr(name),
+                kind=type(value).__name__,
+            )
+        )
     try:
         found = a_labels(value).lower()
     except ValueError:
         found = ""
     if not _NAME.fullmatch(found) or (name == "domain" and "." not in found):
-        raise BadOption(f"{where}[{name!r}] must be {meaning}, not {value!r}.")
+        raise BadOption(
+            said(
+                "%(where)s[%(name)s] must be %(meaning)s, not %(value)s.",
+                where=where,
+                name=repr(name),
+                meaning=meaning,
+                value=repr(value),
+            )
+        )
     if len(found) > _LONGEST_NAME:
         raise BadOption(
-            f"{where}[{name!r}] is {value!r}, which is longer than {_LONGEST_NAME} characters: "
-            "the signature's header cannot be folded around it. Use a shorter one."
+            said(
+                "%(where)s[%(name)s] is %(value)s, which is longer than "
+                "%(most)s characters: the signature's header cannot be folded "
+                "around it. Use a shorter one.",
+                where=where,
+                name=repr(name),
+                value=repr(value),
+                most=_LONGEST_NAME,
+            )
         )
     return found
 
@@ -93,18 +144,29 @@ def _text(where: str, entry: Mapping[Any, Any]) -> tuple[str, str]:
     text, path = entry.get("private_key"), entry.get("private_key_file")
     if text is not None and path is not None:
         raise BadOption(
-            f"{where} has both 'private_key' and 'private_key_file'. Remove one of them."
+            said(
+                "%(where)s has both 'private_key' and 'private_key_file'. Remove one of them.",
+                where=where,
+            )
         )
     if path is not None:
         return f"{where}['private_key_file'] ({str(path)!r})", _file(where, path)
     if text is None:
         raise BadOption(
-            f"{where} has no key: set 'private_key' (its text) or 'private_key_file' (a path)."
+            said(
+                "%(where)s has no key: set 'private_key' (its text) or "
+                "'private_key_file' (a path).",
+                where=where,
+            )
         )
     if not isinstance(text, str):
         raise BadOption(
-            f"{where}['private_key'] must be a string, the text of the key, not "
-            f"{type(text).__name__}. For a path there is 'private_key_file'."
+            said(
+                "%(where)s['private_key'] must be a string, the text of the key, not "
+                "%(kind)s. For a path there is 'private_key_file'.",
+                where=where,
+                kind=type(text).__name__,
+            )
         )
     return f"{where}['private_key']", text
 
@@ -112,17 +174,34 @@ def _text(where: str, entry: Mapping[Any, Any]) -> tuple[str, str]:
 def _file(where: str, path: Any) -> str:
     name = f"{where}['private_key_file']"
     if not isinstance(path, (str, Path)) or not str(path) or "\0" in str(path):
-        raise BadOption(f"{name} must be the path of a file with the key, not {path!r}.")
+        raise BadOption(
+            said(
+                "%(name)s must be the path of a file with the key, not %(path)s.",
+                name=name,
+                path=repr(path),
+            )
+        )
     try:
         with Path(path).open("rb") as file:
             data = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise BadOption(
-            f"{name} is {str(path)!r}, which cannot be read: {error.strerror}. Name a file that "
-            "this process may read."
+            said(
+                "%(name)s is %(path)s, which cannot be read: %(strerror)s. Name a file "
+                "that this process may read.",
+                name=name,
+                path=repr(str(path)),
+                strerror=error.strerror,
+            )
         ) from None
     if len(data) > _LARGEST_FILE or not data.isascii():
-        raise BadOption(f"{name} is {str(path)!r}, which is no text of a private key.")
+        raise BadOption(
+            said(
+                "%(name)s is %(path)s, which is no text of a private key.",
+                name=name,
+                path=repr(str(path)),
+            )
+        )
     return data.decode("ascii")
 
 
@@ -133,24 +212,36 @@ def _key(where: str, text: str) -> tuple[str, str]:
         return _bare(where, text)
     if "\\n" in text:
         raise BadOption(
-            f"{where} has the two characters \\ and n where lines should end, as environment "
-            "variables often do. Put .replace('\\\\n', '\\n') behind it."
+            said(
+                "%(where)s has the two characters \\ and n where lines should end, as "
+                "environment variables often do. Put .replace('\\\\n', '\\n') behind it.",
+                where=where,
+            )
         )
     found = next((one for one in _PEM.finditer(text) if "PRIVATE" in one[1]), None)
     if found is None:
         raise BadOption(
-            f"{where} is no private key: it has no whole block of PEM that begins with "
-            "'-----BEGIN PRIVATE KEY-----' or '-----BEGIN RSA PRIVATE KEY-----'."
+            said(
+                "%(where)s is no private key: it has no whole block of PEM that begins "
+                "with '-----BEGIN PRIVATE KEY-----' or '-----BEGIN RSA PRIVATE KEY-----'.",
+                where=where,
+            )
         )
     kind, block = found.groups()
     if "ENCRYPTED" in kind or "ENCRYPTED" in block:
         raise BadOption(
-            f"{where} is encrypted. Give it without its passphrase: openssl pkey -in KEY -out NEW."
+            said(
+                "%(where)s is encrypted. Give it without its passphrase: openssl pkey "
+                "-in KEY -out NEW.",
+                where=where,
+            )
         )
     try:
         der = base64.b64decode("".join(block.split()), validate=True)
     except Base64Error:
-        raise BadOption(f"{where} is damaged: its PEM is no base64. Copy it once more.") from None
+        raise BadOption(
+            said("%(where)s is damaged: its PEM is no base64. Copy it once more.", where=where)
+        ) from None
     seed = _ED25519_PKCS8.match(der) if kind == "PRIVATE KEY" else None
     return _ed25519(where, seed[1]) if seed else _rsa(where, kind, block, der)
 
@@ -163,15 +254,25 @@ def _bare(where: str, text: str) -> tuple[str, str]:
         seed = b""
     if len(seed) != _ED25519_SEED:
         raise BadOption(
-            f"{where} is no private key: neither PEM ('-----BEGIN PRIVATE KEY-----') nor the "
-            "base64 of an Ed25519 key. For a path there is 'private_key_file'."
+            said(
+                "%(where)s is no private key: neither PEM ('-----BEGIN PRIVATE "
+                "KEY-----') nor the base64 of an Ed25519 key. For a path there is "
+                "'private_key_file'.",
+                where=where,
+            )
         )
     return _ed25519(where, seed)
 
 
 def _ed25519(where: str, seed: bytes) -> tuple[str, str]:
     if find_spec("nacl") is None:
-        raise BadOption(f"{where} is an Ed25519 key, and PyNaCl is not installed: {INSTALL}.")
+        raise BadOption(
+            said(
+                "%(where)s is an Ed25519 key, and PyNaCl is not installed: %(install)s.",
+                where=where,
+                install=INSTALL,
+            )
+        )
     return "ed25519-sha256", base64.b64encode(seed).decode("ascii")
 
 
@@ -179,14 +280,23 @@ def _rsa(where: str, kind: str, block: str, der: bytes) -> tuple[str, str]:
     bits = _rsa_bits(der)
     if not bits:
         raise BadOption(
-            f"{where} is a {kind} that cannot be used: it must be of RSA (PKCS#1 or PKCS#8) or of "
-            "Ed25519 (PKCS#8), and whole. Make one: openssl genpkey -algorithm RSA "
-            "-pkeyopt rsa_keygen_bits:2048 -out KEY."
+            said(
+                "%(where)s is a %(kind)s that cannot be used: it must be of RSA (PKCS#1 "
+                "or PKCS#8) or of Ed25519 (PKCS#8), and whole. Make one: openssl genpkey "
+                "-algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out KEY.",
+                where=where,
+                kind=kind,
+            )
         )
     if bits < RSA_LEAST:
         raise BadOption(
-            f"{where} is an RSA key of {bits} bits, and nobody accepts one of less than "
-            f"{RSA_LEAST} (RFC 8301). Make one of 2048."
+            said(
+                "%(where)s is an RSA key of %(bits)s bits, and nobody accepts one of "
+                "less than %(least)s (RFC 8301). Make one of 2048.",
+                where=where,
+                bits=bits,
+                least=RSA_LEAST,
+            )
         )
     return "rsa-sha256", f"-----BEGIN {kind}-----\n{block}\n-----END {kind}-----\n"
 

@@ -13,7 +13,8 @@ from django.utils.module_loading import import_string
 
 from django_smtpx.addresses import addr_spec
 from django_smtpx.config.settings import raw
-from django_smtpx.config.values import BadOption, did_you_mean, integer, seconds
+from django_smtpx.config.unknown import BadOption, did_you_mean
+from django_smtpx.config.values import integer, seconds
 from django_smtpx.smtp import Rule
 
 INLINE_MAX = 1024 * 1024
@@ -37,6 +38,7 @@ KNOWN_SETTINGS = (
     "SMTPX_TLSRPT",
     "SMTPX_TLSRPT_ORGANIZATION",
     "SMTPX_TLSRPT_CONTACT",
+    "SMTPX_WEBHOOKS",
 )
 
 

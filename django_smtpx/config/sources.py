@@ -16,7 +16,8 @@ from django.utils.module_loading import import_string
 from django_smtpx.config.options import Redacted, parse
 from django_smtpx.config.settings import has_mailers, is_set, raw, raws
 from django_smtpx.config.site import rules
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
+from django_smtpx.smtp.wording import because, said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,9 @@ _latest = _Kept()
 def _read_mailers() -> Read:
     configured = raw("MAILERS")
     if not isinstance(configured, dict):
-        raise improper(f"MAILERS must be a dictionary, not {type(configured).__name__}.")
+        raise improper(
+            said("MAILERS must be a dictionary, not %(kind)s.", kind=type(configured).__name__)
+        )
     sources = {}
     for name, entry in configured.items():
         if isinstance(entry, dict) and is_ours(entry.get("BACKEND")):
@@ -116,8 +119,10 @@ def _read_classic() -> Read:
     own = raw("SMTPX_MAILERS")
     if own is not None and not isinstance(own, dict):
         raise ImproperlyConfigured(
-            "SMTPX_MAILERS must be a dictionary of names and their options, "
-            f"not {type(own).__name__}."
+            said(
+                "SMTPX_MAILERS must be a dictionary of names and their options, not %(kind)s.",
+                kind=type(own).__name__,
+            )
         )
     entries = dict(own or {})
     if is_ours(raw("EMAIL_BACKEND")):
@@ -169,9 +174,14 @@ def _parse_all(sources: Mapping[Any, Source]) -> Read:
 
 def _parse(name: Any, source: Source) -> Mailer:
     if not isinstance(name, str) or not 1 <= len(name) <= _NAME_LENGTH:
-        raise BadOption(f"A mailer's name must be a string of 1 to {_NAME_LENGTH} characters.")
+        raise BadOption(
+            said(
+                "A mailer's name must be a string of 1 to %(most)s characters.",
+                most=_NAME_LENGTH,
+            )
+        )
     if source.options is None:
-        raise BadOption("The options must be a dictionary.")
+        raise BadOption(said("The options must be a dictionary."))
     return parse(name, source.options, source.labels, rules())
 
 
@@ -192,7 +202,7 @@ def error_of(name: str, text: str, read: Read) -> ImproperlyConfigured:
     """Return the error that says where the mailer ``name`` is configured, and what is wrong."""
     if has_mailers():
         return improper(text, alias=name)
-    return improper(f"{read.sources[name].where}: {text}")
+    return improper(because(read.sources[name].where, text))
 
 
 def improper(text: str, *, alias: str | None = None) -> ImproperlyConfigured:
@@ -200,6 +210,9 @@ def improper(text: str, *, alias: str | None = None) -> ImproperlyConfigured:
     if _InvalidMailer is None:
         return ImproperlyConfigured(text)
     error: ImproperlyConfigured = _InvalidMailer(text, alias=alias)
+    if alias is not None:
+        # What Django has put together, as what can be said in the reader's language.
+        error.args = (because(f"MAILERS[{alias!r}]", text),)
     return error
 
 

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django_smtpx.config import values
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption, refuse_unknown
 from django_smtpx.mailer import MXOptions
 from django_smtpx.smtp.options import SMTP_PORT, Options, Security
+from django_smtpx.smtp.wording import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,14 @@ def resolver(key: str, value: Any) -> ResolverOptions:
 
     if not isinstance(value, Mapping):
         raise BadOption(
-            f"{key} must be {{'nameservers': [addresses], 'port': 53, 'trust_ad': False, "
-            f"'timeout': 5}}, or some of that, not {value!r}."
+            said(
+                "%(key)s must be {'nameservers': [addresses], 'port': 53, 'trust_ad': "
+                "False, 'timeout': 5}, or some of that, not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
         )
-    values.refuse_unknown(value, _RESOLVER_KEYS, within=key)
+    refuse_unknown(value, _RESOLVER_KEYS, within=key)
     readers: dict[str, Callable[[str, Any], Any]] = {
         "nameservers": _nameservers,
         "port": values.integer(1, 65535),
@@ -56,8 +61,12 @@ def _nameservers(key: str, value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, (list, tuple)) or not given:
         raise BadOption(
-            f"{key} must be a list of IP addresses, not {value!r}; leave it out for the system's "
-            "own name servers."
+            said(
+                "%(key)s must be a list of IP addresses, not %(value)s; leave it out for "
+                "the system's own name servers.",
+                key=key,
+                value=repr(value),
+            )
         )
     return tuple(dict.fromkeys(_nameserver(key, one) for one in given))
 
@@ -68,7 +77,13 @@ def _nameserver(key: str, value: Any) -> str:
             return str(ipaddress.ip_address(value))
     except ValueError:
         pass
-    raise BadOption(f"{key} must hold IP addresses, such as '127.0.0.1', not {value!r}.")
+    raise BadOption(
+        said(
+            "%(key)s must hold IP addresses, such as '127.0.0.1', not %(value)s.",
+            key=key,
+            value=repr(value),
+        )
+    )
 
 
 def refuse_contradictions(given: Mapping[str, Any], label: Mapping[str, str]) -> None:
@@ -77,21 +92,31 @@ def refuse_contradictions(given: Mapping[str, Any], label: Mapping[str, str]) ->
         for key in KEYS:
             if key in given:
                 raise BadOption(
-                    f"{label[key]} is for transport='mx' alone, and this mailer submits to a host. "
-                    "Remove it."
+                    said(
+                        "%(option)s is for transport='mx' alone, and this mailer submits to a "
+                        "host. Remove it.",
+                        option=label[key],
+                    )
                 )
         return
     for key in _OF_A_HOST + _OF_A_LOGIN:
         if given.get(key):
             raise BadOption(
-                f"{label[key]} contradicts transport='mx', which finds the servers in the DNS "
-                "and logs in nowhere. Remove one of them."
+                said(
+                    "%(option)s contradicts transport='mx', which finds the servers in the "
+                    "DNS and logs in nowhere. Remove one of them.",
+                    option=label[key],
+                )
             )
     _refuse_security(given, label)
     if given.get("dane") and not _installed():
         raise BadOption(
-            f"{label['dane']} is True, and cryptography is not installed, which DANE needs: "
-            f"{INSTALL}. Or leave {label['dane']} out."
+            said(
+                "%(dane)s is True, and cryptography is not installed, which DANE needs: "
+                "%(install)s. Or leave %(dane)s out.",
+                dane=label["dane"],
+                install=INSTALL,
+            )
         )
 
 
@@ -99,17 +124,25 @@ def _refuse_security(given: Mapping[str, Any], label: Mapping[str, str]) -> None
     security = given.get("security", "auto")
     if security == Security.IMPLICIT:
         raise BadOption(
-            f"{label['security']} is 'implicit', and mail servers speak no TLS from the first byte "
-            "to each other. Set security='starttls' to demand TLS of each of them, or leave it out."
+            said(
+                "%(security)s is 'implicit', and mail servers speak no TLS from the "
+                "first byte to each other. Set security='starttls' to demand TLS of each "
+                "of them, or leave it out.",
+                security=label["security"],
+            )
         )
     if security != Security.NONE:
         return
     for key in ("mta_sts", "dane"):
         if given.get(key, True):
             raise BadOption(
-                f"{label['security']} is 'none', which contradicts {key}: domains demand TLS by "
-                "such policies. Set mta_sts=False and dane=False, too, or leave "
-                f"{label['security']} out."
+                said(
+                    "%(security)s is 'none', which contradicts %(key)s: domains demand TLS "
+                    "by such policies. Set mta_sts=False and dane=False, too, or leave "
+                    "%(security)s out.",
+                    security=label["security"],
+                    key=key,
+                )
             )
 
 

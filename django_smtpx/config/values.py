@@ -10,17 +10,18 @@ import ipaddress
 import math
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_smtpx.addresses import a_labels, addr_spec
+from django_smtpx.config.unknown import BadOption, did_you_mean, refuse_unknown
 from django_smtpx.mailer import STANDARD_RETRY, RetryPolicy
 from django_smtpx.pace import Rate
 from django_smtpx.smtp.sasl import MECHANISMS
+from django_smtpx.smtp.wording import because, joined, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 LONGEST = 10 * 365 * 86400.0
 """Seconds: more than anybody waits, and little enough to add to any date."""
@@ -30,14 +31,12 @@ _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0<>]")
 _PATH = re.compile(r"[^\W\d]\w{0,63}(?:\.[^\W\d]\w{0,63})+")
 
 
-class BadOption(ValueError):
-    """An option that cannot be used as it is; the text names the key, the value and the mend."""
-
-
 def boolean(key: str, value: Any) -> bool:
     """True or False, and nothing that is merely true-ish ("False" would be)."""
     if not isinstance(value, bool):
-        raise BadOption(f"{key} must be True or False, not {value!r}.")
+        raise BadOption(
+            said("%(key)s must be True or False, not %(value)s.", key=key, value=repr(value))
+        )
     return value
 
 
@@ -46,10 +45,32 @@ def integer(low: int, high: int) -> Callable[[str, Any], int]:
 
     def read(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            mend = ": write it without quotes, or through int()" if isinstance(value, str) else ""
-            raise BadOption(f"{key} must be a whole number (int), not {value!r}{mend}.")
+            if isinstance(value, str):
+                raise BadOption(
+                    said(
+                        "%(key)s must be a whole number (int), not %(value)s: write it without "
+                        "quotes, or through int().",
+                        key=key,
+                        value=repr(value),
+                    )
+                )
+            raise BadOption(
+                said(
+                    "%(key)s must be a whole number (int), not %(value)s.",
+                    key=key,
+                    value=repr(value),
+                )
+            )
         if not low <= value <= high:
-            raise BadOption(f"{key} must be from {low} to {high}, not {value!r}.")
+            raise BadOption(
+                said(
+                    "%(key)s must be from %(low)s to %(high)s, not %(value)s.",
+                    key=key,
+                    low=low,
+                    high=high,
+                    value=repr(value),
+                )
+            )
         return value
 
     return read
@@ -59,17 +80,31 @@ def seconds(key: str, value: Any) -> float:
     """A number of seconds above 0."""
     number = seconds_or_zero(key, value)
     if number == 0:
-        raise BadOption(f"{key} must be a number of seconds above 0, not {value!r}.")
+        raise BadOption(
+            said(
+                "%(key)s must be a number of seconds above 0, not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
+        )
     return number
 
 
 def seconds_or_zero(key: str, value: Any) -> float:
     """A number of seconds, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadOption(f"{key} must be a number of seconds, not {value!r}.")
+        raise BadOption(
+            said("%(key)s must be a number of seconds, not %(value)s.", key=key, value=repr(value))
+        )
     if not (math.isfinite(value) and 0 <= value <= LONGEST):
         raise BadOption(
-            f"{key} must be a number of seconds from 0 to {LONGEST:.0f} (ten years), not {value!r}."
+            said(
+                "%(key)s must be a number of seconds from 0 to %(most)s (ten years), "
+                "not %(value)s.",
+                key=key,
+                most=f"{LONGEST:.0f}",
+                value=repr(value),
+            )
         )
     return float(value)
 
@@ -81,7 +116,18 @@ def choice(*allowed: str) -> Callable[[str, Any], str]:
         if not isinstance(value, str) or value not in allowed:
             known = ", ".join(repr(one) for one in allowed)
             raise BadOption(
-                f"{key} must be one of {known}, not {value!r}.{did_you_mean(value, allowed)}"
+                joined(
+                    "",
+                    (
+                        said(
+                            "%(key)s must be one of %(known)s, not %(value)s.",
+                            key=key,
+                            known=known,
+                            value=repr(value),
+                        ),
+                        did_you_mean(value, allowed),
+                    ),
+                )
             )
         return str(value)
 
@@ -91,18 +137,22 @@ def choice(*allowed: str) -> Callable[[str, Any], str]:
 def text(key: str, value: Any) -> str:
     """A string; "" counts."""
     if not isinstance(value, str):
-        raise BadOption(f"{key} must be a string, not {value!r}.")
+        raise BadOption(
+            said("%(key)s must be a string, not %(value)s.", key=key, value=repr(value))
+        )
     if "\0" in value:
-        raise BadOption(f"{key} must not hold a NUL character.")
+        raise BadOption(said("%(key)s must not hold a NUL character.", key=key))
     return str(value)
 
 
 def secret(key: str, value: Any) -> str:
     """A string that no message may show."""
     if not isinstance(value, str):
-        raise BadOption(f"{key} must be a string, not {type(value).__name__}.")
+        raise BadOption(
+            said("%(key)s must be a string, not %(kind)s.", key=key, kind=type(value).__name__)
+        )
     if "\0" in value:
-        raise BadOption(f"{key} must not hold a NUL character.")
+        raise BadOption(said("%(key)s must not hold a NUL character.", key=key))
     return str(value)
 
 
@@ -113,8 +163,12 @@ def dotted_path(key: str, value: Any) -> str:
     """
     if not isinstance(value, str) or len(value) > 250 or _PATH.fullmatch(value) is None:
         raise BadOption(
-            f"{key} must be the dotted path of a callable that returns a bearer token, such as "
-            "'site.mail.token' (what is set is not shown here: it could be a token)."
+            said(
+                "%(key)s must be the dotted path of a callable that returns a bearer "
+                "token, such as 'site.mail.token' (what is set is not shown here: it "
+                "could be a token).",
+                key=key,
+            )
         )
     return str(value)
 
@@ -123,42 +177,78 @@ def hosts(key: str, value: Any) -> tuple[str, ...]:
     """One host or a sequence of them, in the order to try."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)):
-        raise BadOption(f"{key} must be a host name or a list of them, not {value!r}.")
+        raise BadOption(
+            said(
+                "%(key)s must be a host name or a list of them, not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
+        )
     if not names:
-        raise BadOption(f"{key} must name at least one host, not {value!r}.")
+        raise BadOption(
+            said("%(key)s must name at least one host, not %(value)s.", key=key, value=repr(value))
+        )
     found = tuple(_host(key, name) for name in names)
     if len(set(found)) != len(found):
-        raise BadOption(f"{key} names a host twice: {value!r}.")
+        raise BadOption(said("%(key)s names a host twice: %(value)s.", key=key, value=repr(value)))
     return found
 
 
 def _host(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value or _BLANK_OR_CONTROL.search(value):
         raise BadOption(
-            f"{key} must be a host name or an IP address without blanks (or a list of them), "
-            f"not {value!r}."
+            said(
+                "%(key)s must be a host name or an IP address without blanks (or a list "
+                "of them), not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
         )
     if value.count(":") == 1:
-        raise BadOption(f"{key} must be a name without a port, not {value!r}: use 'port'.")
+        raise BadOption(
+            said(
+                "%(key)s must be a name without a port, not %(value)s: use 'port'.",
+                key=key,
+                value=repr(value),
+            )
+        )
     try:
         return a_labels(value)
     except ValueError as error:
-        raise BadOption(f"{key} is {value!r}, which is no host name: {error}") from None
+        raise BadOption(
+            said(
+                "%(key)s is %(value)s, which is no host name: %(error)s",
+                key=key,
+                value=repr(value),
+                error=error,
+            )
+        ) from None
 
 
 def helo(key: str, value: Any) -> str:
     """The name for EHLO: a domain or an address literal, in ASCII."""
     if not isinstance(value, str) or not value or _BLANK_OR_CONTROL.search(value):
         raise BadOption(
-            f"{key} must be a domain name or an address literal such as '[192.0.2.1]', "
-            f"not {value!r}; leave it out for this machine's own name."
+            said(
+                "%(key)s must be a domain name or an address literal such as "
+                "'[192.0.2.1]', not %(value)s; leave it out for this machine's own name.",
+                key=key,
+                value=repr(value),
+            )
         )
     if len(value) > 255:
-        raise BadOption(f"{key} must not be longer than 255 characters.")
+        raise BadOption(said("%(key)s must not be longer than 255 characters.", key=key))
     try:
         return a_labels(value)
     except ValueError as error:
-        raise BadOption(f"{key} is {value!r}, which is no domain: {error}") from None
+        raise BadOption(
+            said(
+                "%(key)s is %(value)s, which is no domain: %(error)s",
+                key=key,
+                value=repr(value),
+                error=error,
+            )
+        ) from None
 
 
 def ip_address(key: str, value: Any) -> str:
@@ -168,15 +258,31 @@ def ip_address(key: str, value: Any) -> str:
             return str(ipaddress.ip_address(value))
     except ValueError:
         pass
-    raise BadOption(f"{key} must be an IP address of this machine, not {value!r}.")
+    raise BadOption(
+        said(
+            "%(key)s must be an IP address of this machine, not %(value)s.",
+            key=key,
+            value=repr(value),
+        )
+    )
 
 
 def existing_file(key: str, value: Any) -> str:
     """The path of a file that is there."""
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise BadOption(f"{key} must be the path of a PEM file, not {value!r}.")
+        raise BadOption(
+            said(
+                "%(key)s must be the path of a PEM file, not %(value)s.", key=key, value=repr(value)
+            )
+        )
     if not Path(value).is_file():
-        raise BadOption(f"{key} is {str(value)!r}, and there is no such file (or it is hidden).")
+        raise BadOption(
+            said(
+                "%(key)s is %(value)s, and there is no such file (or it is hidden).",
+                key=key,
+                value=repr(str(value)),
+            )
+        )
     return str(value)
 
 
@@ -186,13 +292,29 @@ def mechanisms(key: str, value: Any) -> tuple[str, ...]:
         return ()
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not names:
-        raise BadOption(f"{key} must be 'auto' or a list of SASL mechanisms, not {value!r}.")
+        raise BadOption(
+            said(
+                "%(key)s must be 'auto' or a list of SASL mechanisms, not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
+        )
     found = tuple(name.upper() if isinstance(name, str) else name for name in names)
     for name in found:
         if name not in MECHANISMS:
             raise BadOption(
-                f"{key} names {name!r}, which is none of {', '.join(MECHANISMS)}."
-                f"{did_you_mean(name, MECHANISMS)}"
+                joined(
+                    "",
+                    (
+                        said(
+                            "%(key)s names %(name)s, which is none of %(mechanisms)s.",
+                            key=key,
+                            name=repr(name),
+                            mechanisms=", ".join(MECHANISMS),
+                        ),
+                        did_you_mean(name, MECHANISMS),
+                    ),
+                )
             )
     return found
 
@@ -205,8 +327,12 @@ def rate(key: str, value: Any) -> Rate:
     except ValueError:
         pass
     raise BadOption(
-        f"{key} must be a whole number above 0 for each second, minute, hour or day, such as "
-        f"'14/s', '500/m', '100/h' or '10000/d', not {value!r}."
+        said(
+            "%(key)s must be a whole number above 0 for each second, minute, hour or "
+            "day, such as '14/s', '500/m', '100/h' or '10000/d', not %(value)s.",
+            key=key,
+            value=repr(value),
+        )
     )
 
 
@@ -216,14 +342,23 @@ def retry(key: str, value: Any) -> RetryPolicy:
         return STANDARD_RETRY
     if not isinstance(value, Mapping):
         raise BadOption(
-            f"{key} must be 'standard' or {{'schedule': [seconds, ...], 'max_age': seconds}}, "
-            f"not {value!r}."
+            said(
+                "%(key)s must be 'standard' or {'schedule': [seconds, ...], 'max_age': "
+                "seconds}, not %(value)s.",
+                key=key,
+                value=repr(value),
+            )
         )
     refuse_unknown(value, ("schedule", "max_age"), within=key)
     steps = value.get("schedule", STANDARD_RETRY.schedule)
     if not isinstance(steps, (list, tuple)) or not steps:
         raise BadOption(
-            f"{key}['schedule'] must be a list of seconds with at least one step, not {steps!r}."
+            said(
+                "%(key)s['schedule'] must be a list of seconds with at least one step, "
+                "not %(steps)s.",
+                key=key,
+                steps=repr(steps),
+            )
         )
     return RetryPolicy(
         schedule=tuple(seconds(f"{key}['schedule'][{at}]", step) for at, step in enumerate(steps)),
@@ -236,33 +371,16 @@ def addresses(key: str, value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, (list, tuple)) or not given:
         raise BadOption(
-            f"{key} must be an address or a list with at least one, not {value!r}; "
-            "leave it out (or set None) to send to the real recipients."
+            said(
+                "%(key)s must be an address or a list with at least one, not %(value)s; "
+                "leave it out (or set None) to send to the real recipients.",
+                key=key,
+                value=repr(value),
+            )
         )
     try:
         return tuple(dict.fromkeys(addr_spec(text(key, one)) for one in given))
     except BadOption:
         raise
     except ValueError as error:
-        raise BadOption(f"{key}: {error}") from None
-
-
-def refuse_unknown(given: Iterable[Any], known: Iterable[str], *, within: str = "") -> None:
-    """Raise :class:`BadOption` for the first key that is not ``known``."""
-    names = tuple(known)
-    for key in given:
-        if key not in names:
-            where = f" in {within}" if within else ""
-            raise BadOption(
-                f"Unknown option {key!r}{where}.{did_you_mean(key, names)} "
-                f"Known: {', '.join(sorted(names))}."
-            )
-
-
-def did_you_mean(word: Any, known: Iterable[str]) -> str:
-    """Return a question that names the nearest of ``known``, or ""."""
-    near = get_close_matches(str(word).lower(), {one.lower(): one for one in known}, n=1)
-    if not near:
-        return ""
-    match = next(one for one in known if one.lower() == near[0])
-    return f" Did you mean {match!r}?"
+        raise BadOption(because(key, error)) from None

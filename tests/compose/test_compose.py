@@ -395,7 +395,10 @@ def test_own_to_header():
     assert parsed(result.content)["To"] == "undisclosed-recipients:;"
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=300)
+# What looks like an encoded word is left as it is, and what a reader makes of "=??Q??=" is its own affair.
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=300).filter(
+    lambda text: "=?" not in text
+)
 
 
 @settings(deadline=None, max_examples=50)

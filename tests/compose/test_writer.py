@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import email
 import email.policy
 from datetime import UTC, datetime
@@ -428,3 +429,16 @@ def test_encoded_words_are_short_and_whole(text, name):
     assert "".join(str(make_header(decode_header(word))) for word in words) == text
     assert max(map(len, words)) <= 75
     assert all(len(line) <= 76 for line in folded.split("\r\n")[1:])
+
+
+# -- what is reckoned instead of tried -----------------------------------------
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([b"a" * 70, b"ab", b" ", b"\t", b".", b"=", b"\n", b"\xc3\xa9"])))
+@example([b" \n"] * 40)
+@example([b"a" * 73, b"=" * 80, b" "])
+def test_quoted_printable_is_never_longer_than_reckoned(pieces):
+    """What is called readable without being encoded would be readable when encoded, too."""
+    data = b"".join(pieces)
+    assert len(binascii.b2a_qp(data)) <= bodies._longest_readable(data)

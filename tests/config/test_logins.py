@@ -10,7 +10,7 @@ from django_smtpx.checks import check_half_credentials
 from django_smtpx.config import mailers
 from django_smtpx.config.logins import TokenSource
 from django_smtpx.config.options import parse
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
 from django_smtpx.smtp import sasl
 from django_smtpx.smtp.options import Credential
 from django_smtpx.smtp.tokens import TokenError, fetch

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_smtpx.config.options import KNOWN_KEYS, Redacted, parse
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
 from django_smtpx.mailer import STANDARD_RETRY, RetryPolicy
 from django_smtpx.smtp.options import Security
+from tests.i18n.saying import assert_said
 
 HOUR = 3600
 
@@ -216,6 +217,7 @@ def test_contradictions(options, words):
     with pytest.raises(BadOption) as caught:
         mailer(**options)
     assert [word for word in words if word not in str(caught.value)] == []
+    assert_said(str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -295,8 +297,9 @@ def test_off_is_supported():
 )  # fmt: skip
 def test_bad_values(key, bad):
     """A value of the wrong type or out of range is refused, and the key is named."""
-    with pytest.raises(BadOption, match=key):
+    with pytest.raises(BadOption, match=key) as caught:
         mailer(**{key: bad})
+    assert_said(str(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from django_smtpx.config import signing
 from django_smtpx.config.options import parse
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
 from tests.signing import PKCS1, PKCS8, bare, ed25519_key, pem, rsa_key
 
 NAMES = {"domain": "example.com", "selector": "s1"}

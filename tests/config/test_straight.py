@@ -7,7 +7,7 @@ import pytest
 from django_smtpx import checks
 from django_smtpx.config import get_mailer, straight
 from django_smtpx.config.options import parse
-from django_smtpx.config.values import BadOption
+from django_smtpx.config.unknown import BadOption
 from django_smtpx.mx.dns import ResolverOptions
 from django_smtpx.testing import real_queue
 

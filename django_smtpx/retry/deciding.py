@@ -1,16 +1,14 @@
-"""When, if ever, to try again: pure calls that return a value.
-
-Nothing here reads a clock, a setting or a row; ``now`` and ``rand`` are arguments.
-"""
+"""When, if ever, to try again."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django_smtpx.models import Attempt, Category, Delivery
+from django_smtpx.retry.hints import SHORTEST, greylisting_hint
 
 if TYPE_CHECKING:
     from django_smtpx.mailer import RetryPolicy
@@ -29,49 +27,14 @@ passes a greylister of 1, 5 or 15 minutes with 2, 4 or 5 attempts.
 """
 
 _JITTER = 0.2
-_SHORTEST = 1.0
-_LONGEST_HINT = 3600.0
 # So many steps a hint is taken at its word. A server that still says "in 5 seconds"
 # after that is asked as often as one that says nothing, and not all day long.
 _HINTS_BELIEVED = 5
-# The last try comes so long before expires_at: from that moment on nobody may claim the row.
-_LAST_CALL = timedelta(seconds=30)
-
-# -- how servers say when to come back -----------------------------------------
-
-_UNIT = r"(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|(?-i:[smh]))"
-_WORDS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "five": 5, "ten": 10, "fifteen": 15}
-_PART = rf"(?P<{{}}>\d{{{{1,7}}}}(?:\.\d{{{{1,3}}}})?|{'|'.join(_WORDS)})[\s-]{{{{0,3}}}}{_UNIT}"
-_WAIT = re.compile(
-    # Not within an address, a queue id, a date, a version or a path.
-    r"(?<![\w.:@/\[-])(?:"
-    r"(?P<clock>\d{1,2}:\d{2}(?::\d{2}|(?=\s?min)))(?![\d:.])"
-    r"|(?P<iso>PT(?=\d)(?:\d{1,5}H)?(?:\d{1,5}M)?(?:\d{1,5}S)?)(?!\w)"
-    r"|retry[\s_-]after[\s:=]{1,3}(?P<bare>\d{1,7})(?=\s*(?:[,;)\]]|\.(?!\d)|$))"
-    # "4 minutes and 50 seconds", "4m50s"; of "5-10 minutes" the longer.
-    rf"|(?:\d{{1,5}}\s?(?:-|\N{{EN DASH}}|to)\s?)?{_PART.format('first')}"
-    rf"(?:\s?,?\s?(?:and)?\s?{_PART.format('more')}){{0,2}}(?![\w@]|[-.:/]\w)"
-    r")",
-    re.IGNORECASE,
-)
-_PARTS = re.compile(rf"([\d.]+|{'|'.join(_WORDS)})[\s-]*({_UNIT})", re.IGNORECASE)
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
-# What a number must follow that could be a time of day, or a word of another meaning.
-_LED_IN = re.compile(r"\b(?:in|for|wait|another|least|after)\W{1,3}(?:about\W)?$", re.IGNORECASE)
-# "10 in the last 5 minutes" and "within 4 hours" say nothing of when to come back.
-_NO_WAIT = re.compile(
-    r"\b(?:last|past|previous|within|every|each|per|than)\W{1,3}(?:(?:the|next)\W){0,2}$",
-    re.IGNORECASE,
-)
-_NO_WAIT_BEHIND = re.compile(r"\s?(?:ago|old)\b", re.IGNORECASE)
-_ASKED = re.compile(
-    r"\b(?:again|back|retry|resend|return|wait)\W{1,3}(?:\w{1,9}\W{1,3}){0,2}$", re.IGNORECASE
-)
-_READ = 1000
+LAST_CALL = timedelta(seconds=30)
+"""The last try comes so long before expires_at: from then on nobody may claim the row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class History(NamedTuple):
     """What a delivery has been through: steps used, unknown outcomes, and its age."""
 
     step: int
@@ -80,8 +43,65 @@ class History:
     expires_at: datetime | None = None
 
 
+class Answer(Protocol):
+    """What a wait depends on of how an attempt ended: a result has it, and the attempt's row."""
+
+    @property
+    def action(self) -> str:
+        """What the verdict asks for."""
+
+    @property
+    def category(self) -> str:
+        """What it is about."""
+
+    @property
+    def phase(self) -> str:
+        """Where it was decided."""
+
+    @property
+    def code(self) -> int | None:
+        """The reply's code."""
+
+    @property
+    def reply(self) -> str:
+        """The reply's text."""
+
+
+class Cause(StrEnum):
+    """What a wait is taken from."""
+
+    STEP = "step"
+    """A step of the schedule."""
+    HINT = "hint"
+    """What the server asked for."""
+    GREYLISTED = "greylisted"
+    """A short step for a greylister that named no time."""
+    RECONNECT = "reconnect"
+    """None: a fresh connection mends it."""
+    SPLIT = "split"
+    """None: the next transaction takes it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Wait:
+    """How long a delivery waits, in seconds: from ``least`` to ``most``, drawn at random.
+
+    ``seconds`` is what the cause says, and ``burnt`` how many steps of the
+    schedule it uses.
+    """
+
+    cause: Cause
+    seconds: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
+    burnt: int = 1
+
+    def drawn(self, rand: float) -> timedelta:
+        """Return the wait, for ``rand`` in [0, 1)."""
+        return timedelta(seconds=self.least + (self.most - self.least) * rand)
+
+
+class Decision(NamedTuple):
     """Where a delivery stands after an attempt.
 
     ``next_attempt_at`` is None when it is settled or waits for a person.
@@ -124,7 +144,7 @@ def decide(
     if result.outcome == "unknown":
         unknowns = history.unknowns + 1
         ended = on_unknown == "hold" or unknowns >= MAX_UNKNOWNS
-        if ended or now >= _deadline(history, policy):
+        if ended or now >= deadline_of(history, policy):
             return _wait_for_person(Delivery.Status.UNKNOWN, result, history, unknowns)
         return _try_again(result, history, policy, unknowns, now=now, rand=rand)
     if result.action == "hold":
@@ -157,57 +177,7 @@ def parked(result: Result, history: History, until: datetime | None) -> Decision
 
 def is_over(history: History, policy: RetryPolicy, now: datetime) -> bool:
     """Say whether a delivery has come to its age: after its next failure there is no other try."""
-    return now >= _deadline(history, policy)
-
-
-def delay(policy: RetryPolicy, step: int, rand: float) -> timedelta:
-    """Return the wait after ``step`` earlier retries: the schedule's step, its last one repeated,
-    with a jitter of ±20 % that does not vanish at the last step. Never less than a second.
-    """
-    wait = _own_step(policy, step) * (1 - _JITTER + 2 * _JITTER * rand)
-    return timedelta(seconds=max(wait, _SHORTEST))
-
-
-def greylisting_hint(reply: str) -> timedelta | None:
-    """Return the wait that a greylisting reply asks for ("for 5 minutes", "in 00:04:51").
-
-    From a second to an hour; None where it names none. What the reply says
-    after "try again", "retry", "come back" or "wait" comes first.
-    """
-    found = [match for match in _WAIT.finditer(reply[:_READ]) if _is_wait(match)]
-    if not found:
-        return None
-    asked = [match for match in found if match["bare"] or _ASKED.search(_before(match))]
-    seconds = _seconds((asked or found)[0])
-    return timedelta(seconds=min(max(seconds, _SHORTEST), _LONGEST_HINT))
-
-
-def _is_wait(match: re.Match[str]) -> bool:
-    before = _before(match)
-    ambiguous = match["clock"] or (match["first"] or "").isalpha()
-    if ambiguous and not _LED_IN.search(before):
-        return False
-    return not (_NO_WAIT.search(before) or _NO_WAIT_BEHIND.match(match.string, match.end()))
-
-
-def _before(match: re.Match[str]) -> str:
-    """Return the few words before a match."""
-    return match.string[max(match.start() - 40, 0) : match.start()]
-
-
-def _seconds(match: re.Match[str]) -> float:
-    if match["bare"]:
-        return int(match["bare"])
-    if match["clock"]:
-        total = 0
-        for part in match["clock"].split(":"):
-            total = total * 60 + int(part)
-        return total
-    parts = _PARTS.findall((match["iso"] or match[0]).removeprefix("PT").lower())
-    return sum(
-        (_WORDS[number] if number in _WORDS else float(number)) * _UNIT_SECONDS[unit[0]]
-        for number, unit in parts
-    )
+    return now >= deadline_of(history, policy)
 
 
 def _try_again(
@@ -219,7 +189,7 @@ def _try_again(
     now: datetime,
     rand: float,
 ) -> Decision:
-    deadline = _deadline(history, policy)
+    deadline = deadline_of(history, policy)
     if now >= deadline:
         return Decision(
             status=Delivery.Status.FAILED.value,
@@ -228,48 +198,59 @@ def _try_again(
             step=history.step,
             unknowns=unknowns,
         )
-    wait, burnt = _wait(result, history, policy, rand)
+    wait = wait_for(result, history.step, policy)
     return Decision(
         status=Delivery.Status.DEFERRED.value,
         category=result.category,
         outcome=result.outcome,
-        step=history.step + burnt,
+        step=history.step + wait.burnt,
         unknowns=unknowns,
-        next_attempt_at=_cut(now + wait, history, deadline, now) if wait else now,
+        next_attempt_at=_cut(now + wait.drawn(rand), history, deadline, now) if wait.most else now,
     )
 
 
-def _wait(
-    result: Result, history: History, policy: RetryPolicy, rand: float
-) -> tuple[timedelta, int]:
-    """Return how long to wait, and how many steps of the schedule that burns."""
-    if result.action == "split":
-        return timedelta(0), 0
-    if result.action == "reconnect" and history.step == 0:
-        return timedelta(0), 1
-    greylisted = _greylisted_for(result, history.step, policy)
+def wait_for(answer: Answer, step: int, policy: RetryPolicy) -> Wait:
+    """Return how long a delivery that has used ``step`` steps waits after a temporary failure."""
+    if answer.action == "split":
+        return Wait(cause=Cause.SPLIT, burnt=0)
+    if answer.action == "reconnect" and step == 0:
+        return Wait(cause=Cause.RECONNECT)
+    greylisted = _greylisted_for(answer, step, policy)
     if greylisted is None:
-        return delay(policy, history.step, rand), 1
+        # With a jitter that does not vanish at the last step, which repeats.
+        own = _own_step(policy, step)
+        least, most = (max(own * part, SHORTEST) for part in (1 - _JITTER, 1 + _JITTER))
+        return Wait(cause=Cause.STEP, seconds=own, least=least, most=most)
     # Only longer: a greylister starts anew, or refuses once more, who comes too early.
-    return timedelta(seconds=max(greylisted, _SHORTEST) * (1 + _JITTER * rand)), 1
+    seconds, hinted = greylisted
+    least = max(seconds, SHORTEST)
+    return Wait(
+        cause=Cause.HINT if hinted else Cause.GREYLISTED,
+        seconds=seconds,
+        least=least,
+        most=least * (1 + _JITTER),
+    )
 
 
-def _greylisted_for(result: Result, step: int, policy: RetryPolicy) -> float | None:
-    """Return how many seconds to wait for a greylister; None where it is not likely to be one."""
-    named = result.category == Category.GREYLISTED
-    if not named and not _looks_greylisted(result):
+def _greylisted_for(answer: Answer, step: int, policy: RetryPolicy) -> tuple[float, bool] | None:
+    """Return how many seconds to wait for a greylister, and whether it is he who said so; None
+    where it is not likely to be one.
+    """
+    named = answer.category == Category.GREYLISTED
+    if not named and not _looks_greylisted(answer):
         return None
     own = _own_step(policy, step)
-    hint = greylisting_hint(result.reply)
+    hint = greylisting_hint(answer.reply)
     if hint is not None:
+        asked = hint.total_seconds()
         floor = min(own, GREYLIST_STEPS[0]) if step >= _HINTS_BELIEVED else 0.0
-        return max(hint.total_seconds(), floor)
+        return max(asked, floor), asked >= floor
     if named or step == 0:
-        return min(own, GREYLIST_STEPS[min(step, len(GREYLIST_STEPS) - 1)])
+        return min(own, GREYLIST_STEPS[min(step, len(GREYLIST_STEPS) - 1)]), False
     return None
 
 
-def _looks_greylisted(result: Result) -> bool:
+def _looks_greylisted(result: Answer) -> bool:
     """Say whether a recipient was put off without a reason, which many greylisters do.
 
     With 450 or 451: relays and content filters have others.
@@ -285,7 +266,8 @@ def _own_step(policy: RetryPolicy, step: int) -> float:
     return policy.schedule[min(step, len(policy.schedule) - 1)]
 
 
-def _deadline(history: History, policy: RetryPolicy) -> datetime:
+def deadline_of(history: History, policy: RetryPolicy) -> datetime:
+    """Return when a delivery has come to its age, or its message to its ``expires_at``."""
     deadline = history.age_from + timedelta(seconds=policy.max_age)
     return min(deadline, history.expires_at) if history.expires_at else deadline
 
@@ -298,9 +280,9 @@ def _cut(at: datetime, history: History, deadline: datetime, now: datetime) -> d
     if at < deadline:
         return at
     last = deadline
-    if deadline == history.expires_at and deadline - _LAST_CALL >= now + _LAST_CALL:
-        last = deadline - _LAST_CALL
-    return max(last, now + timedelta(seconds=_SHORTEST))
+    if deadline == history.expires_at and deadline - LAST_CALL >= now + LAST_CALL:
+        last = deadline - LAST_CALL
+    return max(last, now + timedelta(seconds=SHORTEST))
 
 
 def _end(status: Delivery.Status, result: Result, history: History) -> Decision:
