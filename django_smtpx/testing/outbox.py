@@ -59,7 +59,7 @@ class real_queue(override_settings):  # noqa: N801 (a context manager and decora
         super().__init__()
         self.server = server
         self.mailers = {DEFAULT: options, **(mailers or {})}
-        self._no_hints = mock.patch.object(tasks, "wake", _no_hint)
+        self._no_hints = mock.patch.multiple(tasks, wake=_no_hint, wake_webhook=_no_hint)
 
     def decorate_class(self, cls: type) -> type:
         """Set the settings around each test of ``cls``, and not once for the class.
@@ -92,7 +92,7 @@ def deliver(*mailers: str) -> int:
     return delivery.run_until_idle(mailers or None)
 
 
-def _no_hint(mailer: str) -> None:
+def _no_hint(name: str) -> None:
     """Stand in for the hint to a worker: here ``deliver`` is the worker."""
 
 

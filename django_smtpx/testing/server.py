@@ -141,7 +141,7 @@ class ScriptedServer:
         self.hostname = hostname
         self.greeting = greeting or f"220 {hostname} ESMTP ready"
         self.host = host
-        self.port = port
+        self.port: int = port
         self.record = record
         self.stopping = threading.Event()
         self._listener: socket.socket | None = None
