@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from email.headerregistry import Address, AddressHeader
 
+from django_smtpx.smtp.wording import also, said
+
 MAX_LENGTH = 320
 """Characters of an address: 64 of the local part, "@" and 255 of the domain (RFC 5321 4.5.3.1)."""
 
@@ -23,6 +25,38 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # Django takes local mailboxes such as "webmaster"; the parser minds the missing domain. And it
 # minds every non-ASCII local part (cpython issue 81074), which RFC 6531 has made valid.
+# What else it minds, in its own words; "%" is in none of them.
+_DEFECTS = {
+    str(defect): defect
+    for defect in (
+        said("'\\' character outside of quoted-string/ccontent"),
+        said("Invalid leading '.' in local part"),
+        said("Invalid trailing '.' in local part"),
+        said("address-list entry with no content"),
+        said("comment found without atom"),
+        said("domain is not a dot-atom (contains CFWS)"),
+        said("empty element in address-list"),
+        said("empty element in mailbox-list"),
+        said("end of header before group-list"),
+        said("end of header in group"),
+        said("end of header in group-list"),
+        said("end of header inside comment"),
+        said("end of header inside quoted string"),
+        said("group-list with empty entries"),
+        said("invalid address in address-list"),
+        said("invalid mailbox in mailbox-list"),
+        said("invalid repeated '.'"),
+        said("local-part is not a dot-atom (contains CFWS)"),
+        said("local-part is not dot-atom, quoted-string, or obs-local-part"),
+        said("missing '.' between words"),
+        said("missing trailing '>' on angle-addr"),
+        said("missing trailing whitespace after encoded-word"),
+        said("null addr-spec in angle-addr"),
+        said("obsolete route specification in angle-addr"),
+        said("period in 'phrase'"),
+        said("phrase does not start with word"),
+    )
+}
 _BEARABLE_DEFECTS = frozenset(
     {"addr-spec local part with no domain", "local-part contains non-ASCII characters)"}
 )
@@ -47,14 +81,24 @@ def addr_spec(address: object) -> str:
         defects = {str(defect) for defect in parsed.all_defects} - _BEARABLE_DEFECTS
     except Exception as error:
         # The parser of the standard library raises IndexError and others on odd input.
-        raise ValueError(f"Invalid address {text!r}.") from error
+        raise ValueError(said("Invalid address %(text)s.", text=repr(text))) from error
     if defects:
-        raise ValueError(f"Invalid address {text!r}: {'; '.join(sorted(defects))}.")
+        raise ValueError(
+            said(
+                "Invalid address %(text)s: %(defects)s.",
+                text=repr(text),
+                defects=also(_DEFECTS.get(one, one) for one in sorted(defects)),
+            )
+        )
     if len(mailboxes) != 1:
-        raise ValueError(f"Invalid address {text!r}: it must be a single address.")
+        raise ValueError(
+            said("Invalid address %(text)s: it must be a single address.", text=repr(text))
+        )
     mailbox = mailboxes[0]
     if not mailbox.local_part:
-        raise ValueError(f"Invalid address {text!r}: there is nothing before the @.")
+        raise ValueError(
+            said("Invalid address %(text)s: there is nothing before the @.", text=repr(text))
+        )
     if not mailbox.domain:
         return _short(mailbox.addr_spec, text)
     domain = a_labels(mailbox.domain)
@@ -87,7 +131,13 @@ def a_labels(domain: str) -> str:
     try:
         return domain.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ValueError(f"Invalid domain {domain!r}: {error}.") from error
+        raise ValueError(
+            said(
+                "Invalid domain %(domain)s: a label of it is empty, too long, or holds what no "
+                "name may (IDNA).",
+                domain=repr(domain),
+            )
+        ) from error
 
 
 def same_mailbox_key(address: str) -> str:
@@ -103,11 +153,20 @@ def refuse_controls(text: str) -> None:
     """Raise ``ValueError`` where ``text`` holds a control character or a lone surrogate."""
     if _CONTROL.search(text):
         raise ValueError(
-            f"Invalid address {text!r}: it holds a control character (or a lone surrogate)."
+            said(
+                "Invalid address %(text)s: it holds a control character (or a lone surrogate).",
+                text=repr(text),
+            )
         )
 
 
 def _short(address: str, text: str) -> str:
     if len(address) > MAX_LENGTH:
-        raise ValueError(f"Invalid address {text!r}: it is longer than {MAX_LENGTH} characters.")
+        raise ValueError(
+            said(
+                "Invalid address %(text)s: it is longer than %(most)s characters.",
+                text=repr(text),
+                most=MAX_LENGTH,
+            )
+        )
     return address

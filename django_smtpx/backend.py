@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connections, transaction
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
-from django_smtpx import ledger, signals, tasks
+from django_smtpx import ledger, signals, tasks, tracing
 from django_smtpx.compose import Composed, compose
 from django_smtpx.config import get_mailer, mailer_from_kwargs
 from django_smtpx.delivery import deliver_now
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from django.core.mail import EmailMessage
 
     from django_smtpx.config import Mailer
+    from django_smtpx.ledger import Stored
     from django_smtpx.models import Message
 
 logger = logging.getLogger("django_smtpx.backend")
@@ -36,6 +38,8 @@ class EmailBackend(BaseEmailBackend):
         self.mailer = mailer_from_kwargs(alias, options)
         self.fail_silently = self.mailer.fail_silently
 
+    # An error report of Django's has what variables hold: a statement's parameters among them.
+    @sensitive_variables()
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Store or send each message, and return how many were.
 
@@ -52,7 +56,8 @@ class EmailBackend(BaseEmailBackend):
         ]
         queued = [mail for mail in mails if mail.mailer.mode == "queue"]
         now = [mail for mail in mails if mail.mailer.mode == "now"]
-        return self._store(queued) + sum(self._deliver(mail) for mail in now)
+        # No generator: the frames below one that has ended do not lead to this one.
+        return self._store(queued) + sum([self._deliver(mail) for mail in now])
 
     def _mailer_of(self, email: EmailMessage) -> Mailer:
         name = getattr(email, "mailer", None)
@@ -62,7 +67,7 @@ class EmailBackend(BaseEmailBackend):
         if not mails:
             return 0
         try:
-            stored = ledger.store([(mail.mailer.name, mail.composed) for mail in mails])
+            stored = store([(mail.mailer, mail.composed) for mail in mails])
         except Exception:
             # The database's, or whatever the storage for large contents raises.
             if not self.fail_silently:
@@ -71,9 +76,6 @@ class EmailBackend(BaseEmailBackend):
             return 0
         for mail, entry in zip(mails, stored, strict=True):
             mail.email.smtpx = entry.message  # type: ignore[attr-defined]
-        fresh = [entry.message for entry in stored if entry.new]
-        if fresh:
-            _after_commit(partial(_announce, fresh), ledger.database())
         return len(mails)
 
     def _deliver(self, mail: _Mail) -> int:
@@ -84,6 +86,17 @@ class EmailBackend(BaseEmailBackend):
         if not self.fail_silently:
             raise error
         return 0
+
+
+def store(mails: Sequence[tuple[Mailer, Composed]]) -> list[Stored]:
+    """Store mails for their mailers; once they are committed workers and listeners are told."""
+    names = [mailer.name for mailer, _ in mails]
+    with tracing.storing(names, [composed.uuid for _, composed in mails]):
+        stored = ledger.store([(mailer.name, composed) for mailer, composed in mails])
+    fresh = [entry.message for entry in stored if entry.new]
+    if fresh:
+        _after_commit(partial(_announce, fresh), ledger.database())
+    return stored
 
 
 class _Mail:

@@ -6,6 +6,7 @@ id                  tells that
 django_smtpx.E001   a mailer cannot be used as it is configured
 django_smtpx.E003   a setting of this package has a value that it cannot have
 django_smtpx.E004   USE_TZ is False, and leases and due times need aware times
+django_smtpx.E005   a webhook cannot be used as it is configured
 django_smtpx.W001   the outbox is in an SQLite database without WAL or IMMEDIATE transactions
 django_smtpx.W002   credentials may be sent in clear (``check --deploy``)
 django_smtpx.W003   the server's certificate is not verified
@@ -17,6 +18,8 @@ django_smtpx.W007   a setting that no mailer reads (SMTPX_MAILERS beside MAILERS
 django_smtpx.W008   a setting begins with SMTPX\\_, and this package does not know it
 django_smtpx.W009   the outbox's database keeps times in a zone whose clocks are changed
 django_smtpx.W010   contents are kept where a site serves its files from (``check --deploy``)
+django_smtpx.W011   events go to a webhook on another machine in clear
+django_smtpx.W012   a webhook is told of a mailer that there is not
 django_smtpx.I001   DANE is left out where mail goes straight to domains, and what it misses
 =================== ==========================================================================
 """
@@ -32,8 +35,19 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
-from django_smtpx.config import Mailer, mailer_errors, mailers, named, settings, site, sources
-from django_smtpx.config.values import did_you_mean
+from django_smtpx.config import (
+    Mailer,
+    mailer_errors,
+    mailers,
+    named,
+    settings,
+    site,
+    sources,
+    webhook_errors,
+    webhooks,
+)
+from django_smtpx.config.unknown import did_you_mean
+from django_smtpx.config.webhooks import goes_in_clear
 from django_smtpx.models import Message
 
 if TYPE_CHECKING:
@@ -247,6 +261,49 @@ def check_default_port(**_kwargs: Any) -> list[CheckMessage]:
             id="django_smtpx.W006",
         )
     ]
+
+
+@register(TAG)
+def check_webhooks(**_kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with each webhook, and which is told of mailers that there are not."""
+    found: list[CheckMessage] = [
+        Error(
+            error,
+            hint="Correct it: nothing is stored for it, or posted to it, as it is.",
+            id="django_smtpx.E005",
+        )
+        for error in webhook_errors().values()
+    ]
+    return [*found, *_strange_mailers()]
+
+
+@register(Tags.security)
+def check_webhooks_in_clear(**_kwargs: Any) -> list[CheckMessage]:
+    """Return to which webhooks events go in clear."""
+    return [
+        Warning(
+            f"The webhook {name!r} is at {endpoint.where}: who is mailed goes there in clear.",
+            hint="Use https://, with 'ca_file' where the certificate is of your own authority.",
+            id="django_smtpx.W011",
+        )
+        for name, endpoint in webhooks().items()
+        if goes_in_clear(endpoint)
+    ]
+
+
+def _strange_mailers() -> Iterator[CheckMessage]:
+    known = _usable_mailers()
+    if not known:
+        return
+    for name, endpoint in webhooks().items():
+        for mailer in sorted(endpoint.mailers or ()):
+            if mailer not in known:
+                yield Warning(
+                    f"The webhook {name!r} is told of the mailer {mailer!r}, which is not "
+                    f"configured.{did_you_mean(mailer, known)}",
+                    hint=f"Known: {', '.join(map(repr, known))}.",
+                    id="django_smtpx.W012",
+                )
 
 
 def _invalid(text: str, name: object) -> Error:

@@ -15,6 +15,8 @@ from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
+from django_smtpx.smtp.wording import said
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -44,13 +46,24 @@ def filled(template: str, uuid: UUID, keys: Sequence[str | bytes]) -> str:
     """
     for name in _ANY_PLACEHOLDER.findall(template):
         if f"{{{name}}}" != PLACEHOLDER:
-            raise ValueError(f"{template!r} has the unknown placeholder {{{name}}}: use {{uuid}}.")
+            raise ValueError(
+                said(
+                    "%(path)s has the unknown placeholder {%(name)s}: use {uuid}.",
+                    path=repr(template),
+                    name=name,
+                )
+            )
     path = template.replace(PLACEHOLDER, _token(uuid, keys[0]))
     local = path.rpartition("@")[0].rpartition("<")[2]
     if len(local) > _LOCAL_PART_MOST:
         raise ValueError(
-            f"{template!r} has more than {_LOCAL_PART_MOST} characters before the @, of which the "
-            f"token takes {_LENGTH}. Write less around {{uuid}}."
+            said(
+                "%(path)s has more than %(most)s characters before the @, "
+                "of which the token takes %(length)s. Write less around {uuid}.",
+                path=repr(template),
+                most=_LOCAL_PART_MOST,
+                length=_LENGTH,
+            )
         )
     return path
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from django.dispatch import Signal
 
-from django_smtpx.models import Attempt, Delivery, Message
+from django_smtpx.models import Attempt, Delivery, Message, WebhookEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,8 @@ delivery_unknown = Signal()
 outcomes_counted = Signal()
 """This package's own: ``outcomes`` are pairs of an outcome and the delivery's category, some at
 once, and no row is read for it."""
+events_stored = Signal()
+"""This package's own: ``endpoints`` are the names of webhooks that have something to be told."""
 
 logger = logging.getLogger("django_smtpx.signals")
 
@@ -72,6 +74,11 @@ def tell_counts(outcomes: Sequence[tuple[str, str]]) -> None:
 def tell_delayed(delivery: Delivery, attempt: Attempt | None) -> None:
     """Send ``delivery_delayed``; ``attempt`` is the latest, if there was one."""
     _send(delivery_delayed, Delivery, delivery=delivery, attempt=attempt)
+
+
+def tell_events_stored(endpoints: Iterable[str]) -> None:
+    """Send ``events_stored``."""
+    _send(events_stored, WebhookEvent, endpoints=sorted(endpoints))
 
 
 def anyone_listens() -> bool:

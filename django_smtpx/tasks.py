@@ -22,12 +22,16 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from django_smtpx import delivery
 from django_smtpx.config import mailer_errors, mailers, sweep_interval
+from django_smtpx.signals import events_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from celery import Task
     from celery.worker import WorkController
+
+DRAIN, WEBHOOKS = "django_smtpx.drain", "django_smtpx.webhooks"
+"""Tasks that many calls of one process may ask for within a moment."""
 
 PATIENCE = 1.5
 """Seconds that publishing a hint may take before the caller goes on without it."""
@@ -57,7 +61,7 @@ stop_sign = delivery.StopSign()
 
 
 @shared_task(
-    name="django_smtpx.drain",
+    name=DRAIN,
     ignore_result=True,
     max_retries=0,
     soft_time_limit=SOFT_LIMIT,
@@ -81,7 +85,7 @@ def drain(mailer: str) -> None:
 def sweep() -> None:
     """Wake what is due, and reclaim expired leases."""
     here = _drain_in_a_worker if _in_a_worker(sweep) else in_place.drain
-    delivery.sweep(hints.send_drain, hints.send_purge, here=here)
+    delivery.sweep(hints.send_drain, hints.send_purge, here=here, tell=hints.send_webhooks)
 
 
 @shared_task(
@@ -94,6 +98,34 @@ def sweep() -> None:
 def purge() -> None:
     """Apply the retention, for some seconds: the next sweep goes on with what is left."""
     delivery.purge_a_while(stop_sign.is_raised if _in_a_worker(purge) else delivery.never)
+
+
+@shared_task(
+    name=WEBHOOKS,
+    ignore_result=True,
+    max_retries=0,
+    soft_time_limit=SOFT_LIMIT,
+    time_limit=HARD_LIMIT,
+)
+def webhooks(endpoint: str) -> None:
+    """Post what is due to one webhook."""
+    if _in_a_worker(webhooks):
+        _post(endpoint, stop_sign.is_raised)
+    elif not delivery.postponed(lambda: hints.send_webhooks(endpoint)):
+        in_place.post(endpoint)
+
+
+def _post(endpoint: str, stopping: Callable[[], bool], linger: float = COALESCE) -> None:
+    try:
+        with _soft_limit_as_stop() as limit_reached:
+            delivery.post_events(
+                endpoint,
+                wake=lambda: hints.send_webhooks(endpoint),
+                linger=linger,
+                stopping=lambda: limit_reached() or stopping(),
+            )
+    except SoftTimeLimitExceeded:
+        hints.send_webhooks(endpoint)
 
 
 def _drain_in_a_worker(mailer: str) -> None:
@@ -143,23 +175,40 @@ def _soft_limit_as_stop() -> Iterator[Callable[[], bool]]:
 
 
 class InPlace(threading.local):
-    """Drains in the thread that asks for them, as CELERY_TASK_ALWAYS_EAGER has it."""
+    """Work in the thread that asks for it, as CELERY_TASK_ALWAYS_EAGER has it."""
 
     def __init__(self) -> None:
-        self._waiting: list[str] | None = None
+        self._waiting: list[tuple[Callable[[str], None], str]] | None = None
 
     def drain(self, mailer: str) -> None:
-        """Drain ``mailer``, and then whom that has woken: one behind the other, never within."""
+        """Drain ``mailer``, and then whom that has woken."""
+        self._run(_drain_in_place, mailer)
+
+    def post(self, endpoint: str) -> None:
+        """Tell a webhook what is due, behind the drain that made it so."""
+        self._run(_post_in_place, endpoint)
+
+    def _run(self, work: Callable[[str], None], name: str) -> None:
+        """Do one behind the other, never within."""
         if self._waiting is not None:
-            if mailer not in self._waiting:
-                self._waiting.append(mailer)
+            if (work, name) not in self._waiting:
+                self._waiting.append((work, name))
             return
-        self._waiting = [mailer]
+        self._waiting = [(work, name)]
         try:
             while self._waiting:
-                _drain(self._waiting.pop(0), delivery.never, linger=0.0)
+                next_work, its = self._waiting.pop(0)
+                next_work(its)
         finally:
             self._waiting = None
+
+
+def _drain_in_place(mailer: str) -> None:
+    _drain(mailer, delivery.never, linger=0.0)
+
+
+def _post_in_place(endpoint: str) -> None:
+    _post(endpoint, delivery.never, linger=0.0)
 
 
 in_place = InPlace()
@@ -173,6 +222,23 @@ def wake(mailer: str) -> None:
         hints.coalesced_drain(mailer)
 
 
+def wake_webhooks(endpoints: Iterable[str], **kwargs: object) -> None:
+    """Hint that webhooks have something to be told."""
+    for endpoint in endpoints:
+        wake_webhook(endpoint)
+
+
+def wake_webhook(endpoint: str) -> None:
+    """Hint that a webhook has something to be told, as :func:`wake` does for mail."""
+    if current_app.conf.task_always_eager:
+        hints.send_webhooks(endpoint)
+    else:
+        hints.coalesced_webhooks(endpoint)
+
+
+events_stored.connect(wake_webhooks, weak=False, dispatch_uid="django_smtpx.tasks")
+
+
 class Hints:
     """What this process has published lately, and whether the broker took it."""
 
@@ -182,21 +248,35 @@ class Hints:
     def forget(self) -> None:
         """Begin anew, as a forked child does."""
         self._lock = threading.Lock()
-        self._sent: dict[str, float] = {}
+        self._sent: dict[tuple[str, str], float] = {}
         self._silent_until = 0.0
 
     def coalesced_drain(self, mailer: str) -> None:
         """Publish a hint for ``mailer`` unless one has just been sent."""
+        if self._is_new(DRAIN, mailer):
+            self.send_drain(mailer)
+
+    def coalesced_webhooks(self, endpoint: str) -> None:
+        """Publish a hint for a webhook unless one has just been sent."""
+        if self._is_new(WEBHOOKS, endpoint):
+            self.send_webhooks(endpoint)
+
+    def _is_new(self, task: str, name: str) -> bool:
         now = time.monotonic()
+        key = (task, name)
         with self._lock:
-            if now - self._sent.get(mailer, -COALESCE) < COALESCE:
-                return
-            self._sent[mailer] = now
-        self.send_drain(mailer)
+            if now - self._sent.get(key, -COALESCE) < COALESCE:
+                return False
+            self._sent[key] = now
+        return True
 
     def send_drain(self, mailer: str) -> None:
         """Publish a hint for ``mailer``."""
         self._publish(drain, mailer)
+
+    def send_webhooks(self, endpoint: str) -> None:
+        """Publish a hint for a webhook."""
+        self._publish(webhooks, endpoint)
 
     def send_sweep(self) -> None:
         """Publish the sweep."""

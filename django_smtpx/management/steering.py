@@ -15,23 +15,21 @@ from django.utils.translation import gettext as _
 from django_smtpx import delivery, ledger, tasks
 from django_smtpx.addresses import a_labels
 from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.language import in_language
 from django_smtpx.ledger import Refusal, Selection, Steered, Step
+from django_smtpx.management.answers import add_answer_arguments, as_json, changes
 from django_smtpx.management.table import table
 from django_smtpx.models import Category, Delivery, Message, Route
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
 
     from django.core.management.base import CommandParser
     from django.db.models import QuerySet
 
 MOST_ROWS = 40
 """Lines of the table of a dry run; what has most deliveries comes first."""
-
-_NO_FILTER = (
-    "Say which deliveries are meant: --id, --mailer, --domain, --recipient, --category or "
-    "--status. To see what would be done, add --dry-run."
-)
 
 
 class SteeringCommand(BaseCommand):
@@ -59,17 +57,20 @@ class SteeringCommand(BaseCommand):
         parser.add_argument(
             "--status", help=_("Deliveries in this status: %s.") % ", ".join(Delivery.Status.values)
         )
-        parser.add_argument(
-            "--dry-run",
-            action="store_true",
-            help=_("Only count what would be done, by mailer, domain and category."),
+        add_answer_arguments(
+            parser, _("Only count what would be done, by mailer, domain and category.")
         )
 
     def run(self, step: Step, options: dict[str, Any]) -> None:
         """Do ``step``, or count what it would do, and print it."""
         selection = selection_of(options)
         if selection.is_everything:
-            raise CommandError(_(_NO_FILTER))
+            raise CommandError(
+                _(
+                    "Say which deliveries are meant: --id, --mailer, --domain, --recipient, "
+                    "--category or --status. To see what would be done, add --dry-run."
+                )
+            )
         at = ledger.now()
         if options["dry_run"]:
             steered = ledger.preview(step, selection, at)
@@ -77,7 +78,9 @@ class SteeringCommand(BaseCommand):
             steered = _DO[step](selection, at, by=f"smtpx_{_NAMES[step]}")
         if step == Step.RETRY and not options["dry_run"]:
             wake(steered.mailers)
-        if options["verbosity"] > 0:
+        if options["format"] == "json":
+            self.stdout.write(_as_json(step, steered, at, dry_run=options["dry_run"]))
+        elif options["verbosity"] > 0:
             self._report(step, steered, dry_run=options["dry_run"])
 
     def _report(self, step: Step, steered: Steered, *, dry_run: bool) -> None:
@@ -87,6 +90,8 @@ class SteeringCommand(BaseCommand):
         if dry_run and steered.count:
             self._table(steered)
         self.stdout.write(_summary(step, steered, dry_run=dry_run))
+        for line in changes(steered.before, steered.after):
+            self.stdout.write(line)
         for reason, count in steered.refused.items():
             values = {"count": number_format(count), "reason": reason.label}
             self.stdout.write(self.style.WARNING(_("Left alone: %(count)s %(reason)s.") % values))
@@ -129,7 +134,7 @@ def selection_of(options: dict[str, Any]) -> Selection:
         try:
             options["domain"] = a_labels(options["domain"])
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(in_language(error)) from error
     selection = Selection(
         ids=None if ids is None else tuple(ids),
         mailer=options["mailer"],
@@ -164,6 +169,23 @@ def known_mailer(given: str | None) -> None:
         return
     if not Message.objects.using(ledger.database()).filter(mailer=given).exists():
         _known(_("mailer"), given, configured)
+
+
+def _as_json(step: Step, steered: Steered, at: datetime, *, dry_run: bool) -> str:
+    return as_json(
+        f"smtpx_{_NAMES[step].partition(' ')[0]}",
+        at,
+        dry_run=dry_run,
+        count=steered.count,
+        before=steered.before,
+        after=steered.after,
+        hints=(*_advice(step, steered), *_obstacles(step, steered)),
+        step=step.value,
+        selected=steered.selected,
+        scheduled=steered.scheduled,
+        left_alone={reason.value: count for reason, count in steered.refused.items()},
+        groups=[{**group._asdict(), "count": count} for group, count in steered.groups.items()],
+    )
 
 
 def _summary(step: Step, steered: Steered, *, dry_run: bool) -> str:

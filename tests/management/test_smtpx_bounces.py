@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from django_smtpx import ledger
 from django_smtpx.management.commands import smtpx_bounces
@@ -163,12 +163,13 @@ def test_a_pipe_that_cannot_book_just_now(stdin, monkeypatch, error, sent):  # n
     assert caught.value.returncode == 75
 
 
-def test_a_maildir_while_the_database_is_away(maildir, monkeypatch, sent):  # noqa: F811
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_maildir_while_the_database_is_away(maildir, monkeypatch, sent, error):  # noqa: F811
     """What could not be booked stays new."""
     (maildir / "new" / "1.host").write_bytes(postfix(path_of(sent())))
 
     def fail(*_):
-        raise OperationalError("away")
+        raise error("away")
 
     monkeypatch.setattr(ledger, "book_report", fail)
     with pytest.raises(CommandError, match="away") as caught:

@@ -10,9 +10,10 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import translation
 
-from django_smtpx.diagnosis import siblings
 from django_smtpx.smtp import probe
+from django_smtpx.smtp.diagnosis import siblings
 from django_smtpx.testing import ScriptedServer, real_queue
 
 PASSWORD = "correct-horse-battery"
@@ -141,6 +142,13 @@ def test_send_needs_an_address():
     assert failure == "--send needs --to: the address that the test mail goes to."
 
 
+def test_where_others_see_mail_come_from_is_an_address():
+    """A name, or half of an address, is told before anything is asked."""
+    with real_queue(transport="mx", helo="out.sender.example"):
+        _, failure = run("default", "--address", "203.0")
+    assert "'203.0'" in failure
+
+
 def test_an_address_that_is_none_is_an_error():
     """It is told before anybody is connected to."""
     with ScriptedServer() as server, real_queue(server):
@@ -178,3 +186,19 @@ def test_each_host_has_its_steps():
         out, failure = run()
     assert failure == ""
     assert out.count("Mailer 'default'") == 2
+
+
+def test_text_is_in_the_language_of_the_site_and_json_is_not():
+    """What people read is translated, down to the evidence; what programs read is the same for all."""
+    server = {"host": "127.0.0.1", "port": closed_port(), "security": "none"}
+    with real_queue(**server), translation.override("de"):
+        shown, _ = run("default")
+        found = steps("default")
+        with pytest.raises(CommandError, match=r"Ungültige Adresse 'a@b\.de, c@d\.de': Es muss"):
+            call_command("smtpx_check", "default", "--to", "a@b.de, c@d.de")
+    assert "Ursache: Niemand lauscht auf Port" in shown
+    assert "Abhilfe: Berichtigen Sie host und port, oder starten Sie den Server." in shown
+    assert "login keine" in shown
+    assert "Nobody" not in shown
+    assert found["tcp"]["cause"].startswith("Nobody listens on port")
+    assert found["configuration"]["evidence"]["login"] == "none"

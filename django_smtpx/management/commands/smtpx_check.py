@@ -11,6 +11,9 @@ from django.utils.translation import gettext as _
 
 from django_smtpx.config import mailer_errors, mailers
 from django_smtpx.diagnosis import Diagnosis, diagnose
+from django_smtpx.language import in_language
+from django_smtpx.smtp.diagnosis import text
+from django_smtpx.smtp.diagnosis.text import Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,10 +21,6 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_smtpx.diagnosis import Step
-
-_TITLES = {"dns": "DNS", "tcp": "TCP", "tls": "TLS mode", "ehlo": "EHLO", "auth": "AUTH"}
-_WIDTH = 13
-_INDENT = " " * (_WIDTH + 11)
 
 
 class Command(BaseCommand):
@@ -43,6 +42,15 @@ class Command(BaseCommand):
             metavar="ADDR",
             help=_("Ask the server whether it takes mail from DEFAULT_FROM_EMAIL to this address."),
         )
+        parser.add_argument(
+            "--address",
+            default="",
+            metavar="IP",
+            help=_(
+                "The address that others see mail come from, where this machine is behind a "
+                "translation (NAT); for mailers that go straight to the recipients' servers."
+            ),
+        )
         parser.add_argument("--format", choices=("text", "json"), default="text")
         parser.add_argument("--send", action="store_true", help=_("Send a small test mail there."))
 
@@ -58,12 +66,12 @@ class Command(BaseCommand):
                 raise CommandError(_("No mailer of django_smtpx is configured."))
             found = []
             for name in names:
-                for diagnosis in diagnose(name, to, send=send):
+                for diagnosis in diagnose(name, to, send=send, address=options["address"]):
                     found.append(diagnosis)
                     if options["format"] == "text":
                         self._print(diagnosis)
         except (ImproperlyConfigured, ValueError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(in_language(error)) from error
         if options["format"] == "json":
             self.stdout.write(json.dumps(_as_json(found), indent=2))
         failed = [(one, step) for one in found for step in one.failed]
@@ -72,21 +80,12 @@ class Command(BaseCommand):
 
     def _print(self, diagnosis: Diagnosis) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(_place(diagnosis)))
+        words = Words(_("ok"), _("FAILS"), _("note"), _("cause"), _("mend"), in_language)
         for step in diagnosis.steps:
-            for line in self._lines(step):
+            head, *more = text.lines(step, words)
+            self.stdout.write(self.style.ERROR(head) if step.ok is False else head)
+            for line in more:
                 self.stdout.write(line)
-
-    def _lines(self, step: Step) -> Iterator[str]:
-        words = {True: (_("ok"), "SUCCESS"), False: (_("FAILS"), "ERROR"), None: ("–", "NOTICE")}
-        word, style = words[step.ok]
-        said = "; ".join(f"{key} {_value(value)}" for key, value in step.evidence.items())
-        head = f"  {word:<5}  {_title(step):<{_WIDTH}}  {said}".rstrip()
-        yield getattr(self.style, style)(head) if step.ok is False else head
-        if step.cause:
-            label = _("note") if step.ok else _("cause")
-            yield f"{_INDENT}{label}: {_one_line(step.cause)}"
-        if step.mend:
-            yield f"{_INDENT}{_('mend')}: {_one_line(step.mend)}"
 
 
 def _as_json(found: Iterable[Diagnosis]) -> dict[str, Any]:
@@ -107,18 +106,4 @@ def _place(diagnosis: Diagnosis) -> str:
 def _named(failed: Iterable[tuple[Diagnosis, Step]]) -> Iterator[str]:
     for diagnosis, step in failed:
         host = f" ({diagnosis.host})" if diagnosis.host else ""
-        yield f"{diagnosis.mailer}{host}, {_title(step)}"
-
-
-def _title(step: Step) -> str:
-    return _TITLES.get(step.name, step.name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return _one_line(", ".join(map(str, value))) or "–"
-    return _one_line("–" if value in ("", None) else str(value))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        yield f"{diagnosis.mailer}{host}, {text.title(step)}"

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from django_smtpx import delivery, ledger
 from django_smtpx.config import get_mailer, mailer_errors, mailers
+from django_smtpx.language import in_language
 from django_smtpx.management.progress import Progress
 from django_smtpx.management.steering import obstacles
 from django_smtpx.management.tally import Tally
@@ -67,9 +68,9 @@ class Command(BaseCommand):
             try:
                 return (get_mailer(only).name,)
             except ImproperlyConfigured as error:
-                raise CommandError(str(error)) from error
+                raise CommandError(in_language(error)) from error
         for name, wrong in mailer_errors().items():
-            values = {"mailer": name, "error": wrong}
+            values = {"mailer": name, "error": in_language(wrong)}
             self.stderr.write(_("Mailer %(mailer)s is left out: %(error)s") % values)
         return tuple(mailers())
 

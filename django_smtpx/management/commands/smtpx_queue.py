@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from django_smtpx import ledger
 from django_smtpx.config import mailer_errors, mailers
+from django_smtpx.language import in_language
 from django_smtpx.ledger.census import AGES
 from django_smtpx.management.steering import MOST_ROWS, obstacles, selection_of
 from django_smtpx.management.table import table
@@ -88,7 +89,7 @@ def _hints(names: set[str]) -> Iterable[str]:
     """Say what keeps the mail of these mailers, and what would let it go."""
     for name in sorted(names - mailers().keys()):
         if name in mailer_errors():
-            yield str(mailer_errors()[name])
+            yield in_language(mailer_errors()[name])
         elif name:
             text = _("Mailer %(mailer)s is not configured (any more): its mail waits for that.")
             yield text % {"mailer": repr(name)}
@@ -109,17 +110,16 @@ def _as_text(waiting: Sequence[Waiting], at: datetime) -> Iterable[str]:
         yield _("No delivery.")
         return
     head = (
-        "Mailer",
-        "Domain",
-        "Status",
-        "Category",
-        "Waits",
-        "Until (UTC)",
-        "Oldest",
-        "Deliveries",
+        _("Mailer"),
+        _("Domain"),
+        _("Status"),
+        _("Category"),
+        _("Waits"),
+        _("Until (UTC)"),
+        _("Oldest"),
+        _("Deliveries"),
     )
-    rows = [tuple(_(word) for word in head)]
-    rows += [_row(one, at) for one in waiting[:MOST_ROWS]]
+    rows = [head, *(_row(one, at) for one in waiting[:MOST_ROWS])]
     yield from table(rows, right=(7,))
     yield from _rest(waiting)
     total = number_format(sum(one.count for one in waiting))
