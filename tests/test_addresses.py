@@ -15,6 +15,7 @@ from django_smtpx.addresses import (
     same_mailbox_key,
     simple_mailbox,
 )
+from tests.i18n.saying import assert_said
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,9 @@ def test_addr_spec(text, bare):
 )
 def test_addr_spec_refuses(text):
     """What is not one valid address is refused with a ValueError."""
-    with pytest.raises(ValueError, match=r"Invalid (address|domain)"):
+    with pytest.raises(ValueError, match=r"Invalid (address|domain)") as caught:
         addr_spec(text)
+    assert_said(str(caught.value))
 
 
 @settings(deadline=None)
@@ -88,7 +90,8 @@ def test_addr_spec_never_lets_anything_break_out(text):
     """Whatever comes in, what comes out has no control character and no blank outside quotes."""
     try:
         bare = addr_spec(text)
-    except ValueError:
+    except ValueError as error:
+        assert_said(str(error))
         return
     assert bare
     assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in bare)

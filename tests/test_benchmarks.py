@@ -17,6 +17,7 @@ processes = pytest.importorskip(
 )
 report = pytest.importorskip("benchmarks.report")
 stores = pytest.importorskip("benchmarks.queues.stores")
+LISTS = pytest.importorskip("benchmarks.backlogs.process").LISTS
 ROOT = Path(__file__).parents[1]
 
 
@@ -125,16 +126,22 @@ def test_a_backlog_is_drained_and_looked_at() -> None:
             pass
     except processes.NotThere as reason:
         pytest.skip(str(reason))
-    found = figures("backlog", "--messages=5", "--rows=40")
+    found = figures("backlog", "--messages=5", "--rows=40", "--routes=40", "--looks=1")
     assert len(found) == 2 * 3 + 1
     *compared, promoted = found.values()
     for row in compared:
-        assert len(row) == 3 + 4
+        # A message, its CPU time and the sweep; the lists and pages; the overview.
+        assert len(row) == 3 + len(LISTS) + 1
         assert all(figure["median"] > 0 for figure in row.values())
     assert promoted["us_per_row"]["median"] > 0
     taken = figures("backlog", "--sizes", "--rows=40")
     assert taken["delivery"]["bytes_per_row"]["median"] > 0
     assert taken["delivery: smtpx_delivery_claim"]["bytes_per_row"]["median"] > 0
+    seen = figures("backlog", "--overviews", "--rows=40", "--looks=1")
+    assert len(seen) == 2
+    for row in seen.values():
+        assert row["overview, ms"]["median"] > 0
+        assert row["us_per_attempt"]["median"] > 0
     written = figures("backlog", "--writes", "--messages=20")
     assert written["fillfactor 100: claim"]["wal_records"]["median"] > 1
 

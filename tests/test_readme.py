@@ -5,18 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^```console\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_of_the_readme_is_python(block: str) -> None:
-    """Every block of Python in the README compiles."""
-    compile(block, README.name, "exec")
 
 
 def test_the_two_commands_come_first() -> None:
@@ -33,12 +24,8 @@ def test_the_two_commands_come_first() -> None:
     ]
 
 
-@pytest.mark.django_db
-def test_the_test_in_the_readme_passes() -> None:
-    """The README's example of a site's own test is a test that passes."""
-    (block,) = [block for block in BLOCKS if "def test_" in block]
-    names: dict[str, object] = {}
-    exec(compile(block, README.name, "exec"), names)
-    (test,) = [value for name, value in names.items() if name.startswith("test_")]
-    assert callable(test)
-    test(None)
+def test_its_links_lead_somewhere() -> None:
+    """Each page that it names is there."""
+    named = re.findall(r"\]\((docs/[^)#]+)(?:#[^)]*)?\)", TEXT)
+    assert len(named) > 10
+    assert [name for name in named if not (README.parent / name).exists()] == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,9 +23,9 @@ from django_smtpx.retry import (
     History,
     decide,
     decide_now,
-    delay,
     greylisting_hint,
     parked,
+    wait_for,
 )
 from django_smtpx.smtp import Result
 
@@ -74,7 +73,7 @@ def test_permanent_by_verdict_is_final_at_once():
 )
 def test_standard_schedule(step, minutes):
     """The standard schedule is the documented one, and its last step repeats."""
-    decision = decided(result(), replace(YOUNG, step=step))
+    decision = decided(result(), YOUNG._replace(step=step))
     assert decision.next_attempt_at == NOW + timedelta(minutes=minutes)
     assert decision.step == step + 1
 
@@ -84,39 +83,40 @@ def test_standard_schedule(step, minutes):
 def test_jitter_is_twenty_per_cent_and_does_not_vanish(step, rand, factor):
     """The jitter is ±20 % of the step, at the last one as well."""
     base = STANDARD_RETRY.schedule[min(step, 10)]
-    assert delay(STANDARD_RETRY, step, rand) == timedelta(seconds=base * factor)
+    waited = wait_for(result(), step, STANDARD_RETRY).drawn(rand)
+    assert waited == timedelta(seconds=base * factor)
 
 
 def test_temporary_ends_as_expired():
     """At max_age a temporary failure becomes failed/expired."""
-    history = replace(YOUNG, age_from=NOW - timedelta(hours=48))
+    history = YOUNG._replace(age_from=NOW - timedelta(hours=48))
     decision = decided(result(), history)
     assert (decision.status, decision.category, decision.outcome) == ("failed", "expired", "failed")
 
 
 def test_last_attempt_is_at_the_deadline():
     """The last wait is cut so that a last attempt is made when max_age is reached."""
-    history = replace(YOUNG, step=10, age_from=NOW - timedelta(hours=47))
+    history = YOUNG._replace(step=10, age_from=NOW - timedelta(hours=47))
     assert decided(result(), history).next_attempt_at == NOW + timedelta(hours=1)
 
 
 def test_expires_at_comes_before_max_age():
     """A message's own expires_at ends it earlier than max_age would."""
     soon = NOW + timedelta(seconds=10)
-    history = replace(YOUNG, expires_at=soon)
+    history = YOUNG._replace(expires_at=soon)
     assert decided(result(), history).next_attempt_at == soon
-    assert decided(result(), replace(history, expires_at=NOW)).category == "expired"
+    assert decided(result(), history._replace(expires_at=NOW)).category == "expired"
 
 
 def test_last_attempt_comes_before_expires_at():
     """From expires_at on nobody may claim it, so that the last try is half a minute earlier."""
     end = NOW + timedelta(minutes=9)
-    history = replace(YOUNG, step=4, expires_at=end)
+    history = YOUNG._replace(step=4, expires_at=end)
     last = decided(result(), history)
     assert last.next_attempt_at == end - timedelta(seconds=30)
     after = decide(
         result(),
-        replace(history, step=last.step),
+        history._replace(step=last.step),
         STANDARD_RETRY,
         on_unknown="retry",
         now=last.next_attempt_at + SECOND,
@@ -136,7 +136,7 @@ def test_reconnect_is_at_once_but_only_the_first_time():
     first = decided(result(category="disconnected", action="reconnect"))
     assert (first.next_attempt_at, first.step) == (NOW, 1)
     again = decided(
-        result(category="disconnected", action="reconnect"), replace(YOUNG, step=first.step)
+        result(category="disconnected", action="reconnect"), YOUNG._replace(step=first.step)
     )
     assert again.next_attempt_at == NOW + timedelta(minutes=2)
 
@@ -155,7 +155,7 @@ def test_hold_waits_for_a_person():
 @pytest.mark.parametrize("age", [0, 100])
 def test_hold_waits_whatever_the_code_and_the_age(code, age):
     """A person decides, though the reply is a 4yz, and though max_age is over."""
-    old = replace(YOUNG, age_from=NOW - timedelta(hours=age))
+    old = YOUNG._replace(age_from=NOW - timedelta(hours=age))
     decision = decided(result(category="policy", action="hold", code=code), old)
     assert (decision.status, decision.next_attempt_at) == ("deferred", None)
 
@@ -169,7 +169,7 @@ def test_unknown_is_tried_again():
 
 def test_third_unknown_waits_for_a_person():
     """After three unknown outcomes a person decides, whatever the policy."""
-    decision = decided(result("unknown", "unknown_outcome"), replace(YOUNG, unknowns=2))
+    decision = decided(result("unknown", "unknown_outcome"), YOUNG._replace(unknowns=2))
     assert (decision.status, decision.next_attempt_at, decision.settled) == ("unknown", None, False)
 
 
@@ -181,7 +181,7 @@ def test_unknown_is_held_when_asked():
 
 def test_unknown_at_the_deadline_is_not_called_failed():
     """What may have been delivered is never said to have failed, not even at its end."""
-    old = replace(YOUNG, age_from=NOW - timedelta(hours=49))
+    old = YOUNG._replace(age_from=NOW - timedelta(hours=49))
     decision = decided(result("unknown", "unknown_outcome"), old)
     assert (decision.status, decision.outcome) == ("unknown", "unknown")
 
@@ -199,14 +199,14 @@ def test_now_mode_is_never_tried_again(outcome, status):
 def test_parked_loses_no_step():
     """A failed session burns no step of the message it was opened for."""
     until = NOW + timedelta(minutes=1)
-    decision = parked(result(category="unreachable"), replace(YOUNG, step=3), until)
+    decision = parked(result(category="unreachable"), YOUNG._replace(step=3), until)
     assert (decision.status, decision.step, decision.next_attempt_at) == ("deferred", 3, until)
 
 
 @pytest.mark.parametrize("action", ["retry", "next_host", "slow", "pause"])
 def test_every_later_burns_a_step(action):
     """Whatever else an action asks for, the delivery goes by its schedule."""
-    decision = decided(result(category="server_busy", action=action), replace(YOUNG, step=2))
+    decision = decided(result(category="server_busy", action=action), YOUNG._replace(step=2))
     assert (decision.next_attempt_at, decision.step) == (NOW + timedelta(minutes=5), 3)
 
 
@@ -214,13 +214,13 @@ def test_no_try_within_a_second():
     """A schedule or a deadline of a moment does not run hot."""
     hot = RetryPolicy(schedule=(0.001,), max_age=60)
     assert decided(result(), policy=hot, rand=0.0).next_attempt_at == NOW + SECOND
-    ending = replace(YOUNG, age_from=NOW - timedelta(hours=48) + SECOND / 10)
+    ending = YOUNG._replace(age_from=NOW - timedelta(hours=48) + SECOND / 10)
     assert decided(result(), ending).next_attempt_at == NOW + SECOND
 
 
 def test_greylisting_is_left_before_it_forgets():
     """However far the schedule has come, a greylisted delivery comes back within the hour."""
-    late = replace(YOUNG, step=9)
+    late = YOUNG._replace(step=9)
     greylisted = result(category="greylisted", reply="Greylisted, please come back later")
     assert decided(greylisted, late, rand=0.0).next_attempt_at == NOW + timedelta(minutes=40)
     assert decided(greylisted, late, rand=1.0).next_attempt_at == NOW + timedelta(minutes=48)
@@ -233,7 +233,7 @@ SLOW = RetryPolicy(schedule=(6 * 3600.0,), max_age=48 * 3600.0)
 def test_greylisting_has_short_steps_of_its_own(step, minutes):
     """A schedule of hours is not waited for; jitter only lengthens the step."""
     greylisted = result(category="greylisted")
-    history = replace(YOUNG, step=step)
+    history = YOUNG._replace(step=step)
     for rand, factor in ((0.0, 1.0), (0.5, 1.1), (1.0, 1.2)):
         wait = decided(greylisted, history, SLOW, rand=rand).next_attempt_at - NOW
         assert wait == timedelta(minutes=minutes) * factor
@@ -253,7 +253,7 @@ def test_a_greylister_is_passed_with_few_attempts(delay_minutes, most, rand):
             now=now,
             rand=rand,
         )
-        now, history = decision.next_attempt_at, replace(history, step=decision.step)
+        now, history = decision.next_attempt_at, history._replace(step=decision.step)
         attempts += 1
     assert attempts <= most
     assert now - NOW <= timedelta(minutes=2.6 * delay_minutes)
@@ -264,7 +264,7 @@ def test_the_first_unexplained_refusal_is_probably_greylisting(code):
     """A recipient put off without a reason is tried again soon, the first time."""
     put_off = result(code=code, reply="Requested action not taken")
     assert decided(put_off, policy=SLOW, rand=0.0).next_attempt_at == NOW + timedelta(minutes=5)
-    again = decided(put_off, replace(YOUNG, step=1), SLOW)
+    again = decided(put_off, YOUNG._replace(step=1), SLOW)
     assert again.next_attempt_at == NOW + timedelta(hours=6)
 
 
@@ -286,7 +286,7 @@ def test_what_is_explained_is_not_taken_for_greylisting(values):
 def test_a_hint_tells_greylisting_at_any_step():
     """A recipient that is put off until a time is tried again then, though nobody says why."""
     put_off = result(code=451, reply="Please try again in 5 minutes")
-    late = decided(put_off, replace(YOUNG, step=8), rand=0.0)
+    late = decided(put_off, YOUNG._replace(step=8), rand=0.0)
     assert late.next_attempt_at == NOW + timedelta(minutes=5)
 
 
@@ -404,7 +404,7 @@ def test_a_long_reply_is_read_in_no_time():
 def test_greylisting_hint_is_obeyed(step):
     """The hint replaces the schedule's step; jitter only lengthens it."""
     greylisted = result(category="greylisted", reply="Greylisted for 5 minutes")
-    history = replace(YOUNG, step=step)
+    history = YOUNG._replace(step=step)
     for rand, minutes in ((0.0, 5), (1.0, 6)):
         decision = decided(greylisted, history, rand=rand)
         assert decision.next_attempt_at == NOW + timedelta(minutes=minutes)
@@ -415,7 +415,7 @@ def test_a_hint_of_seconds_is_not_believed_for_ever():
     """After five steps, a server that still says "in 5 seconds" is asked every 5 minutes."""
     greylisted = result(category="greylisted", reply="come back in 5 seconds")
     waits = [
-        decided(greylisted, replace(YOUNG, step=step), rand=0.0).next_attempt_at - NOW
+        decided(greylisted, YOUNG._replace(step=step), rand=0.0).next_attempt_at - NOW
         for step in (4, 5, 99)
     ]
     assert waits == [5 * SECOND, 300 * SECOND, 300 * SECOND]
@@ -464,7 +464,7 @@ def test_it_ends_and_never_runs_hot(policy, answers, rands, expires):
     """Whatever is tried again ends, never in the past, and at once only the first time."""
     assume(policy.max_age / max(1.0, min(policy.schedule)) < 2000)
     end = None if expires is None else NOW + timedelta(seconds=expires)
-    now, history, at_once, attempts = NOW, replace(YOUNG, expires_at=end), 0, 0
+    now, history, at_once, attempts = NOW, YOUNG._replace(expires_at=end), 0, 0
     while True:
         attempts += 1
         assert attempts <= most_attempts(policy)
@@ -476,7 +476,7 @@ def test_it_ends_and_never_runs_hot(policy, answers, rands, expires):
         assert decision.next_attempt_at == now or decision.next_attempt_at >= now + SECOND
         at_once += decision.next_attempt_at == now
         now = decision.next_attempt_at
-        history = replace(history, step=decision.step, unknowns=decision.unknowns)
+        history = history._replace(step=decision.step, unknowns=decision.unknowns)
     assert at_once <= 1
     assert (decision.status, decision.category) == ("failed", "expired") or (
         decision.status == "unknown"
@@ -489,7 +489,7 @@ def test_it_ends_and_never_runs_hot(policy, answers, rands, expires):
 def test_the_jitter_stays_within_twenty_per_cent(policy, step, rand):
     """At every step, and far beyond the last one."""
     own = policy.schedule[min(step, len(policy.schedule) - 1)]
-    wait = delay(policy, step, rand) / SECOND
+    wait = wait_for(result(category="server_busy"), step, policy).drawn(rand) / SECOND
     assert wait >= 1
     assert wait == 1 or 0.8 * own - 1e-6 <= wait <= 1.2 * own + 1e-6
 
@@ -498,7 +498,7 @@ def test_the_jitter_stays_within_twenty_per_cent(policy, step, rand):
 def test_every_hint_is_obeyed(step, rand, wanted):
     """Never sooner than the server asks, and never more than a fifth later than needs be."""
     greylisted = result(category="greylisted", reply=f"Greylisted for {wanted} seconds")
-    history = replace(YOUNG, step=step)
+    history = YOUNG._replace(step=step)
     wait = (decided(greylisted, history, rand=rand).next_attempt_at - NOW) / SECOND
     least = min(wanted, 3600)
     assert wait >= least

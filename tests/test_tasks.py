@@ -76,7 +76,7 @@ def test_hints_are_coalesced_by_mailer(monkeypatch, hints):
         tasks.wake("a")
     tasks.wake("b")
     assert broker.names == [("django_smtpx.drain", "a"), ("django_smtpx.drain", "b")]
-    hints._sent["a"] -= tasks.COALESCE
+    hints._sent["django_smtpx.drain", "a"] -= tasks.COALESCE
     tasks.wake("a")
     assert len(broker.published) == 3
 

@@ -36,13 +36,14 @@ local_interfaces = <; {interfaces}
 tls_advertise_hosts = ${{if inlisti{{$received_ip_address}}{{{with_tls}}}{{*}}{{}}}}
 tls_certificate = {root}/tls/$received_ip_address.pem
 tls_privatekey = {root}/tls/$received_ip_address.pem
-acl_smtp_rcpt = accept
+acl_smtp_rcpt = {rcpt}
 acl_smtp_data = accept
 host_lookup =
 rfc1413_hosts =
 keep_environment =
 smtp_accept_max = 0
 deliver_drop_privilege = true
+{settings}
 
 begin routers
 everybody:
@@ -89,8 +90,13 @@ class Exim:
 
 
 @contextmanager
-def exim_server(faces: Collection[Face]) -> Iterator[Exim]:
-    """Run Exim until the block ends; raise NotThere where it cannot run."""
+def exim_server(
+    faces: Collection[Face], *, settings: str = "", rcpt: str = "accept"
+) -> Iterator[Exim]:
+    """Run Exim until the block ends; raise NotThere where it cannot run.
+
+    ``settings`` are further lines of its configuration, and ``rcpt`` is the rule for recipients.
+    """
     program = os.environ.get("DJANGO_SMTPX_EXIM") or shutil.which("exim4", path=SBIN)
     if not program or not Path(program).exists():
         raise NotThere(
@@ -106,7 +112,7 @@ def exim_server(faces: Collection[Face]) -> Iterator[Exim]:
     root = Path(tempfile.mkdtemp(prefix="smtpx-exim-"))
     try:
         server = Exim(root, program, sudo)
-        config = _lay_out(server, faces)
+        config = _lay_out(server, faces, settings=settings, rcpt=rcpt)
         argv = [*sudo, program, "-C", str(config), "-bdf", "-q1h"]
         with running(argv, log=root / "exim.out", ready=(root / "exim.pid").exists):
             yield server
@@ -114,7 +120,7 @@ def exim_server(faces: Collection[Face]) -> Iterator[Exim]:
         subprocess.run([*sudo, "rm", "-rf", str(root)], check=True)
 
 
-def _lay_out(server: Exim, faces: Collection[Face]) -> Path:
+def _lay_out(server: Exim, faces: Collection[Face], **rules: str) -> Path:
     """Write the configuration, and return its file."""
     root = server.root
     root.chmod(0o755)
@@ -134,6 +140,7 @@ def _lay_out(server: Exim, faces: Collection[Face]) -> Path:
             program=server.program,
             interfaces=" ; ".join(f"{face.address}.{face.port}" for face in faces),
             with_tls=with_tls,
+            **rules,
         )
     )
     server._run("chown", "root:root", str(config))

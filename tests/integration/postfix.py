@@ -131,6 +131,7 @@ cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
+rewrite-lab unix - - n - - trivial-rewrite -o virtual_mailbox_domains=lab.test
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
@@ -151,6 +152,10 @@ postlog unix-dgram n - n - 1 postlogd
 _FACE_CF = """{address}:{port} inet n - n - - smtpd -o syslog_name={kind}
     -o smtpd_sasl_auth_enable=no -o smtpd_relay_restrictions=permit_auth_destination,reject
     -o smtpd_tls_received_header=yes {tls}
+"""
+
+# One more door: what it does otherwise than the others is said here.
+_DOOR_CF = """127.0.0.1:{port} inet n - n - - smtpd -o syslog_name=door-{port}
 """
 
 _DOVECOT_CONF = """
@@ -183,6 +188,14 @@ service auth {{
   }}
 }}
 """
+
+
+@dataclass(frozen=True)
+class Door:
+    """One more port of the server, with settings of main.cf that are for it alone."""
+
+    port: int
+    settings: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -280,12 +293,16 @@ def without_trace(data: bytes) -> Delivered:
 
 @contextmanager
 def postfix_server(
-    mechanisms: str = "plain login", *, faces: Collection[Face] = ()
+    mechanisms: str = "plain login",
+    *,
+    faces: Collection[Face] = (),
+    doors: Collection[Door] = (),
 ) -> Iterator[Postfix]:
     """Run Postfix and Dovecot until the block ends; raise NotThere where they cannot run.
 
     ``mechanisms`` are those that Dovecot offers, under its own names; "": there is none, and
-    nobody can submit mail. With ``faces`` it is the mail server of others, too.
+    nobody can submit mail. With ``faces`` it is the mail server of others, too. ``doors`` are further
+    ports, which are as the settings have them.
     """
     for program in ("postfix", "dovecot") if mechanisms else ("postfix",):
         if shutil.which(program, path=SBIN) is None:
@@ -294,17 +311,20 @@ def postfix_server(
     # Not pytest's own folder: the servers' users must be able to walk into this one.
     root = Path(tempfile.mkdtemp(prefix="smtpx-postfix-"))
     try:
-        server = _lay_out(root, sudo, mechanisms, faces)
-        with _serving(server, faces, logins=bool(mechanisms)):
+        masters = [*map(_face_cf, faces), *map(_door_cf, doors)]
+        server = _lay_out(root, sudo, mechanisms, masters)
+        places = [(face.address, face.port) for face in faces]
+        places += [(server.host, door.port) for door in doors]
+        with _serving(server, places, logins=bool(mechanisms)):
             yield server
     finally:
         subprocess.run([*sudo, "rm", "-rf", str(root)], check=True)
 
 
 def _lay_out(
-    root: Path, sudo: tuple[str, ...], mechanisms: str, faces: Collection[Face]
+    root: Path, sudo: tuple[str, ...], mechanisms: str, services: Collection[str]
 ) -> Postfix:
-    """Write the configuration of both servers."""
+    """Write the configuration of both servers; ``services`` are further lines of master.cf."""
     root.chmod(0o755)
     for name in ("etc", "spool", "data", "mail", "log", "tls", "dovecot"):
         (root / name).mkdir()
@@ -325,7 +345,7 @@ def _lay_out(
     }
     (root / "etc" / "main.cf").write_text(_MAIN_CF.format(**values))
     submission = _SUBMISSION_CF.format(**values) if mechanisms else ""
-    masters = [_MASTER_CF, submission, *map(_face_cf, faces)]
+    masters = [_MASTER_CF, submission, *services]
     (root / "etc" / "master.cf").write_text("".join(masters))
     (root / "dovecot" / "dovecot.conf").write_text(_DOVECOT_CONF.format(**values))
     (root / "dovecot" / "users").write_text(f"{USERNAME}:{{PLAIN}}{PASSWORD}\n")
@@ -344,12 +364,19 @@ def _face_cf(face: Face) -> str:
     return _FACE_CF.format(address=face.address, port=face.port, kind=face.kind, tls=tls)
 
 
+def _door_cf(door: Door) -> str:
+    settings = [f"    -o {{ {name} = {value} }}\n" for name, value in door.settings.items()]
+    return _DOOR_CF.format(port=door.port) + "".join(settings)
+
+
 @contextmanager
-def _serving(server: Postfix, faces: Collection[Face], *, logins: bool) -> Iterator[None]:
+def _serving(
+    server: Postfix, places: Collection[tuple[str, int]], *, logins: bool
+) -> Iterator[None]:
     """Start Postfix, which makes the folders of the spool, then Dovecot, whose socket lies there."""
     root = server.root
     env = {**os.environ, "PATH": SBIN}
-    doors = [(face.address, face.port) for face in faces]
+    doors = list(places)
     if logins:
         doors += [(server.host, server.submission), (server.host, server.smtps)]
     with ExitStack() as stack:

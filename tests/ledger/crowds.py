@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models, transaction
 from django.utils import timezone
 
-from django_smtpx.models import Content, Delivery, Message
+from django_smtpx.models import Content, Delivery, Message, WebhookEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,17 @@ def crowd(count: int, mailer: str = "default", **values: Any) -> None:
     _insert(Delivery, count, id=key, message=key, **{**due, **own, **values})
 
 
+def events(count: int, endpoint: str, **values: Any) -> None:
+    """Insert so many events of an endpoint, each of a delivery of its own."""
+    global _LAST
+    first, _LAST = _LAST, _LAST + count
+    now = timezone.now()
+    key = SQL(f"{first} + n")
+    own = {"id": key, "delivery_key": key, "uuid": SQL(_uuid(first)), "event": "sent", "body": "{}"}
+    due = {"created_at": now, "next_attempt_at": now}
+    _insert(WebhookEvent, count, endpoint=endpoint, **{**own, **due, **values})
+
+
 def waiting_crowds(count: int) -> None:
     """Insert what a large site has: the log, and crowds that wait for whatever there is."""
     now = timezone.now()
@@ -78,7 +89,7 @@ def forget_statistics() -> None:
     """Let the planner know nothing: autovacuum may have told it of what an earlier test left."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            tables = [model._meta.db_table for model in (Delivery, Message, Content)]
+            tables = [model._meta.db_table for model in (Delivery, Message, Content, WebhookEvent)]
             cursor.execute(
                 "DELETE FROM pg_statistic WHERE starelid = ANY"
                 "(SELECT oid FROM pg_class WHERE relname = ANY(%s))",
@@ -115,7 +126,7 @@ def reading() -> Iterator[Reading]:
 
 
 def _is_ours(sql: str) -> bool:
-    tables = (model._meta.db_table for model in (Delivery, Message, Content))
+    tables = (model._meta.db_table for model in (Delivery, Message, Content, WebhookEvent))
     return sql.startswith(("SELECT", "UPDATE", "DELETE", "WITH")) and any(
         name in sql for name in tables
     )

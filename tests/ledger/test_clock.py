@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from django_smtpx.ledger import clock as clock_module
-from django_smtpx.ledger.clock import Lease, _aware, boottime, database_now
+from django_smtpx.ledger.clock import Lease, Reading, _aware, boottime, database_now
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -98,3 +98,28 @@ def test_a_stop_while_the_database_says_the_time_shortens_the_lease(monkeypatch)
     lease = Lease.begin(300.0, "default")
     lease.clock = lambda: times[0]
     assert not lease.valid()
+
+
+def test_a_reading_is_fresh_for_a_second():
+    """After that the database's clock may have been set, and a lease does not begin by it."""
+    clock = [10.0]
+    reading = Reading(NOW, 10.0, lambda: clock[0])
+    assert reading.fresh()
+    clock[0] = 10.9
+    assert reading.fresh()
+    clock[0] = 11.1
+    assert not reading.fresh()
+
+
+def test_a_lease_that_begins_by_a_reading(monkeypatch):
+    """It begins at the reading's time of now, and the database is not asked."""
+    clock = [10.0]
+    reading = Reading(NOW, 10.0, lambda: clock[0])
+    clock[0] = 10.5
+    monkeypatch.setattr(clock_module, "database_now", None)
+    monkeypatch.setattr(clock_module, "boottime", lambda: clock[0])
+    lease = Lease.begin(300.0, "default", reading)
+    lease.clock = lambda: clock[0]
+    assert lease.now() == NOW + timedelta(seconds=0.5)
+    assert lease.ends == 310.5
+    assert lease.valid()

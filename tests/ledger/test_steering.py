@@ -109,6 +109,8 @@ def test_retry_begins_anew(status):
         messages=(row.message_id,),
         mailers=("default",),
         groups={Group("default", "example.com", "mailbox_full", status): 1},
+        before={status: 1},
+        after={"deferred": 1},
     )
     row = fresh(row)
     assert (row.status, row.category, row.reply, row.attempt_count) == (

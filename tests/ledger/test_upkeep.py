@@ -14,6 +14,8 @@ from django_smtpx.signals import delivery_failed, delivery_unknown
 from django_smtpx.testing import real_queue
 from tests.factories import claimed, statuses, stored
 
+Lane = Delivery.Lane
+
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
@@ -274,13 +276,3 @@ def test_a_turn_from_a_wrong_clock_does_not_block():
     at = timezone.now()
     ledger.take_turn("sweep", 10, at + timedelta(days=400))
     assert ledger.take_turn("sweep", 10, at)
-
-
-def test_waiting_mailers_are_those_with_ready_mail():
-    """Of the mailers that are asked about, each with something to send is named."""
-    for mailer in ("b", "a", "b", "unknown"):
-        stored(mailer=mailer)
-    stored(mailer="later", send_at=timezone.now() + HOUR)
-    stored(mailer="alone").deliveries.update(lane=Delivery.Lane.ALONE)
-    names = ["a", "alone", "b", "empty", "later"]
-    assert ledger.waiting_mailers(names) == ["a", "alone", "b"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import django.utils.timezone
 from django.db import connections
 
-from django_smtpx.delivery import contact, course, patience, sessions
+from django_smtpx.delivery import claims, contact, patience, sessions
 from django_smtpx.delivery.chunk import Chunk
 from django_smtpx.ledger import claiming, storing
 from django_smtpx.ledger import clock as ledger_clock
@@ -287,7 +287,7 @@ def install(clock: Clock, processes: int, patch: pytest.MonkeyPatch) -> Processe
         clock_gettime=lambda _: clock.monotonic(),
         time=time.time,
     )
-    for module in (ledger_clock, pool_module, sessions, contact, course, patience, meter):
+    for module in (ledger_clock, pool_module, sessions, contact, claims, patience, meter):
         patch.setattr(module, "time", shim)
     for module in (ledger_clock, claiming, storing):
         patch.setattr(module, "database_now", lambda using: clock.now())

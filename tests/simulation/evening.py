@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django_smtpx.models import Attempt, Delivery
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One attempt."""
+    """One attempt; ``at`` is when it ended."""
 
     number: int
     at: float
@@ -142,9 +143,11 @@ class Evening:
 def _tries() -> defaultdict[int, list[Tried]]:
     found: defaultdict[int, list[Tried]] = defaultdict(list)
     rows = Attempt.objects.order_by("delivery", "number").values_list(
-        "delivery", "number", "started_at", "outcome", "category", "phase"
+        "delivery", "number", "started_at", "duration", "outcome", "category", "phase"
     )
-    for delivery, number, at, outcome, category, phase in rows:
+    for delivery, number, began, duration, outcome, category, phase in rows:
+        # When it ended: how long it took is told by the machine's own clock, and not by this one.
+        at = began + timedelta(seconds=duration)
         found[delivery].append(
             Tried(
                 number=number,

@@ -144,6 +144,18 @@ def send_many(count: int) -> dict[str, Any]:
     return {"messages": stored}
 
 
+def send_singly(count: int) -> dict[str, Any]:
+    """Send ``count`` small messages, each by a call of its own, and say what was prepared for it."""
+    for n in range(count):
+        message = EmailMessage(
+            f"Single {n}", f"The body of {n}.\n", "from@example.com", [f"single-{n}@example.net"]
+        )
+        message.send()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return {"prepared": [statement.split()[:2] for (statement,) in cursor.fetchall()]}
+
+
 def send_by(mailer: str, count: int) -> dict[str, Any]:
     """Send ``count`` small messages by one of several mailers, in one transaction."""
     batch = [
@@ -272,6 +284,13 @@ def deliveries() -> list[dict[str, Any]]:
         "message__message_id",
     )
     return [{**row, "outcomes": outcomes.get(row["id"], [])} for row in rows]
+
+
+def send_marked(count: int) -> dict[str, Any]:
+    """Send mails of words that nobody may see."""
+    from tests.integration.markers import mail
+
+    return {"messages": sum(mail().send() for _ in range(count))}
 
 
 def send_and_hint(count: int, hints: int) -> dict[str, Any]:
