@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from django_smtpx.smtp import certificates, mode, tls, verdict
 from django_smtpx.smtp.bindings import bindings_of
 from django_smtpx.smtp.deadline import Deadline
-from django_smtpx.smtp.errors import ConnectError, ResolveError, ServerDisconnected, TLSError
+from django_smtpx.smtp.errors import (
+    ConnectError,
+    ResolveError,
+    ServerDisconnected,
+    SMTPError,
+    TLSError,
+)
 from django_smtpx.smtp.watch import NO_WATCH
 from django_smtpx.smtp.wording import said
 
@@ -62,7 +68,8 @@ class Transport:
         host's), in ``options.timeout`` seconds for them all.
 
         ``watch`` is told of long waits, but not of those for the system's resolver, which cannot
-        be interrupted. Raises :class:`ResolveError` or :class:`ConnectError`.
+        be interrupted. Raises :class:`ResolveError` or :class:`ConnectError`, and what the watch
+        raises.
         """
         addresses = _resolve(options)
         resolved_at = time.monotonic()
@@ -72,6 +79,9 @@ class Transport:
             share = deadline.left / (len(addresses) - index)
             try:
                 sock = _dial(family, address, options, share, watch)
+            except SMTPError:
+                # An OSError, too, but the watch's: it has ended the waiting, for whatever address.
+                raise
             except OSError as error:
                 failures.append(f"{address[0]}: {error.strerror or error}")
                 continue

@@ -15,6 +15,7 @@ import pytest
 from django_smtpx.diagnosis import STEPS, diagnose
 from django_smtpx.smtp import probe
 from django_smtpx.smtp.diagnosis import running, siblings
+from django_smtpx.smtp.diagnosis.bounds import Bounded
 from django_smtpx.testing import Close, Reply, ScriptedServer, Silence, make_certificate, real_queue
 from tests.i18n.saying import assert_diagnosis_said
 from tests.smtp.certificates import DAY, authority, make, server_context
@@ -93,9 +94,14 @@ def test_a_connection_that_is_refused(ports, certificate):
     assert "MAIL" not in [verb for session in other.sessions for verb in session.verbs]
 
 
-def test_a_port_behind_a_firewall(monkeypatch):
-    """Silence is told from a refusal: a queue of connections that nobody takes drops the next."""
+@pytest.mark.parametrize("whole", [0.3, 1.2])
+def test_a_port_behind_a_firewall(monkeypatch, whole):
+    """Silence is told from a refusal: a queue of connections that nobody takes drops the next.
+
+    So it is whether the time for connecting ends first, or that for the whole.
+    """
     monkeypatch.setattr(running, "LIMIT", 0.6)
+    monkeypatch.setattr(running, "Bounded", lambda limit: Bounded(whole))
     with closing(socket.socket()) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

@@ -15,6 +15,7 @@ from django_smtpx.smtp.errors import (
     ConnectError,
     ResolveError,
     ServerDisconnected,
+    ServerTimeout,
     TLSError,
     TLSModeMismatch,
 )
@@ -316,14 +317,15 @@ class Impatient:
 
     interval = 0.01
 
-    def __init__(self):
+    def __init__(self, stop=Stop):
+        self.stop = stop
         self.told = []
 
     def waiting(self, elapsed):
         """Note it, and stop in the end."""
         self.told.append(elapsed)
         if len(self.told) == 3:
-            raise Stop
+            raise self.stop
 
 
 def test_watch_over_a_handshake(dial):
@@ -348,10 +350,14 @@ def black_hole():
         sock.close()
 
 
-def test_watch_over_connecting(black_hole):
-    """A connection is waited for in slices."""
-    with pytest.raises(Stop):
-        Transport.connect(options(port=black_hole), Impatient())
+@pytest.mark.parametrize("stop", [Stop(), ServerTimeout("The time is up", phase="connect")])
+def test_watch_over_connecting(black_hole, stop):
+    """A connection is waited for in slices; what ends it is no address's failure."""
+    watch = Impatient(stop)
+    with pytest.raises(type(stop)) as raised:
+        Transport.connect(options(port=black_hole, addresses=("127.0.0.1",) * 2), watch)
+    assert raised.value is stop
+    assert len(watch.told) == 3
 
 
 def test_black_hole(black_hole):
