@@ -161,7 +161,7 @@ class Contact:
         if session.host in hosts.probing:
             pacing.book_host_success(self._way, session.host)
         if session.transactions == 0 and (self._way.domain or self.throttled):
-            pacing.book_connection(self._way, made=True)
+            pacing.book_connection(self._way, lease.now(), made=True)
         self._note(lease, jobs, opening.failures)
         return session
 
@@ -281,12 +281,12 @@ class Contact:
         """
         now = lease.now()
         if error.action == "slow":
-            pacing.book_connection(self._way, made=False)
+            pacing.book_connection(self._way, now, made=False)
             if pacing.used_slots(self._way, now, self._mailer.max_connections) > 1:
                 self._holds.leave_room()
                 return now
         elif self._way.domain:
-            pacing.book_connection(self._way, made=False)
+            pacing.book_connection(self._way, now, made=False)
         return pacing.book_failure(self._way, error, now)
 
     def _note(self, lease: Lease, jobs: deque[Job], failures: Sequence[SMTPError]) -> None:

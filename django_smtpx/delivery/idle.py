@@ -190,5 +190,7 @@ def purge_a_while(stopping: Callable[[], bool] = never) -> None:
 
 
 def _purge(at: datetime, over: Callable[[], bool]) -> ledger.Purged:
-    pacing.forget_refused(at - log_retention())
-    return ledger.purge(at, content_retention(), log_retention(), over)
+    before = at - log_retention()
+    pacing.forget_refused(before)
+    purged = ledger.purge(at, content_retention(), log_retention(), over)
+    return purged._replace(finished=purged.finished and pacing.forget_unused(before, over))

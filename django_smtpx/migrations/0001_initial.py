@@ -160,6 +160,7 @@ class Migration(migrations.Migration):
                 ('slow_since', models.DateTimeField(editable=False, null=True, verbose_name='slowed down at')),
                 ('concurrency', models.FloatField(editable=False, null=True, verbose_name='connections it is worth')),
                 ('failed_cohorts', models.FloatField(editable=False, null=True)),
+                ('used_at', models.DateTimeField(editable=False, null=True)),
                 ('resumed_at', models.DateTimeField(editable=False, null=True, verbose_name='resumed at')),
             ],
             options={

@@ -64,6 +64,10 @@ class Route(models.Model):
     failed_cohorts: models.FloatField[float | None, float | None] = models.FloatField(
         null=True, editable=False
     )
+    # When a connection was booked last, to the day: see pacing.worth.
+    used_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, editable=False
+    )
     # By a person, and not looked after yet: see pacing.manual.
     resumed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         _("resumed at"), null=True, editable=False

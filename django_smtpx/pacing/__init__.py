@@ -7,7 +7,8 @@ closes and opens, whatever the clocks say, and ``scopes`` is how people say what
 and for how long; ``routes`` are the rows that all of them write. ``slots`` are
 the connections of all workers, ``logins`` lets one of them log in at a time,
 ``meter`` counts contents against a rate, ``slow`` keeps at what rate and
-``worth`` over how many connections servers will be sent to.
+``worth`` over how many connections servers will be sent to; ``retention``
+forgets what nobody has used for long.
 All of it is rows in the outbox's database, written by compare-and-swap: no
 other service is needed.
 """
@@ -56,6 +57,7 @@ from django_smtpx.pacing.meter import (
     opens_at,
     used_up_until,
 )
+from django_smtpx.pacing.retention import forget_unused
 from django_smtpx.pacing.routes import CREDENTIAL, HOLDS
 from django_smtpx.pacing.scopes import Scope, domain_of, duration
 from django_smtpx.pacing.slots import (
@@ -106,6 +108,7 @@ __all__ = [
     "envelope_key",
     "forget_refused",
     "forget_resting",
+    "forget_unused",
     "free_dead_slots",
     "free_rested_slots",
     "free_slot",

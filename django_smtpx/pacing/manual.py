@@ -53,15 +53,17 @@ def pause(
     if until is not None and until <= at:
         raise ValueError(said("A pause has to end after %(at)s UTC.", at=f"{at:%Y-%m-%d %H:%M:%S}"))
     key = Key(mailer, domain=domain)
-    all_routes().get_or_create(**asdict(key))
     # The count of failures stays: one message goes first afterwards.
-    rows(key).update(
-        state=State.HELD if until is None else State.PAUSED,
-        paused_until=until,
-        pause_reason=reason,
-        category="",
-        resumed_at=None,
-    )
+    values = {
+        "state": State.HELD if until is None else State.PAUSED,
+        "paused_until": until,
+        "pause_reason": reason,
+        "category": "",
+        "resumed_at": None,
+    }
+    # Again where the retention has deleted the row in between.
+    while not rows(key).update(**values):
+        all_routes().get_or_create(**asdict(key))
     rests = f"rests until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "is held"
     logger.warning("Mailer %s %s: %s (%s)", key, rests, reason or "no reason given", by or "-")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django_smtpx.pace import Concurrency
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from django_smtpx.mailer import Way
     from django_smtpx.models import Route
 
+_A_DAY = timedelta(days=1)
+
 
 def connections(way: Way) -> int:
     """Return how many connections ``way`` may have: what its mailer says, and no more than the
@@ -25,7 +28,7 @@ def connections(way: Way) -> int:
     return _known(way, route).allowed(way.mailer.max_connections)
 
 
-def book_connection(way: Way, *, made: bool) -> None:
+def book_connection(way: Way, at: datetime, *, made: bool) -> None:
     """Note that the other side took a connection, or did not.
 
     Two that note at once may count as one: what is found out is a rule of thumb.
@@ -33,8 +36,8 @@ def book_connection(way: Way, *, made: bool) -> None:
     route, _ = all_routes().get_or_create(mailer=way.name, host="", domain=way.domain, sender="")
     known = _known(way, route)
     now = known.after_success(way.mailer.max_connections) if made else known.after_failure()
-    if now != known or route.concurrency is None:
-        _write(way, now)
+    if now != known or route.used_at is None or at - route.used_at > _A_DAY:
+        _write(way, now, used_at=at)
 
 
 def begin_anew(way: Way) -> None:
@@ -65,7 +68,7 @@ def _known(way: Way, route: Route | None) -> Concurrency:
     return Concurrency(route.concurrency, route.failed_cohorts or 0.0)
 
 
-def _write(way: Way, known: Concurrency) -> None:
+def _write(way: Way, known: Concurrency, **values: datetime) -> None:
     rows(Key(way.name, domain=way.domain)).update(
-        concurrency=known.window, failed_cohorts=known.failed_cohorts
+        concurrency=known.window, failed_cohorts=known.failed_cohorts, **values
     )

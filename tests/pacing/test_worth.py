@@ -30,13 +30,13 @@ def test_what_is_unknown():
 def test_feedback(way):
     """Each failure makes them fewer, each success more, never above the option, never none."""
     before = pacing.connections(way)
-    pacing.book_connection(way, made=False)
+    pacing.book_connection(way, timezone.now(), made=False)
     assert pacing.connections(way) == before - 1
     for _ in range(20):
-        pacing.book_connection(way, made=False)
+        pacing.book_connection(way, timezone.now(), made=False)
     assert pacing.connections(way) == 1
     for _ in range(20):
-        pacing.book_connection(way, made=True)
+        pacing.book_connection(way, timezone.now(), made=True)
     assert pacing.connections(way) == 4
 
 
@@ -44,7 +44,7 @@ def test_after_a_rest_a_domain_begins_anew():
     """It comes back at the initial concurrency, not with all that it once had."""
     at = timezone.now()
     for _ in range(10):
-        pacing.book_connection(DOMAIN, made=True)
+        pacing.book_connection(DOMAIN, timezone.now(), made=True)
     assert pacing.connections(DOMAIN) == 4
     pacing.book_failure(DOMAIN, SLOW, at)
     pacing.book_success(DOMAIN, at)
