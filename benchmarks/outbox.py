@@ -76,13 +76,16 @@ def _compare(report: Report) -> None:
     def ratio(column: str, theirs: str, ours: str = OURS) -> float:
         return report.latest(ours, column) / report.latest(theirs, column)
 
-    best = max((CELERY_EMAIL, f"{CELERY_EMAIL}, prefork"), key=lambda row: report.latest(row, RATE))
     for title, ours in (("command", OURS), ("Celery", f"{OURS}, Celery solo")):
         report.goal(f"rate, {title}, of post_office's", ratio(RATE, POST_OFFICE, ours), ">=", 8)
         report.goal(
             f"rate, {title}, of django-mailer's", ratio(RATE, DJANGO_MAILER, ours), ">=", 16
         )
-        report.goal(f"rate, {title}, of celery-email's", ratio(RATE, best, ours), ">=", 8)
+        # One process beside one process: a prefork worker's child composes while its parent speaks
+        # with the broker, which is the next line.
+        report.goal(f"rate, {title}, of celery-email's", ratio(RATE, CELERY_EMAIL, ours), ">=", 8)
+    prefork = ratio(RATE, f"{CELERY_EMAIL}, prefork", f"{OURS}, Celery prefork")
+    report.goal("rate, Celery prefork, of celery-email's", prefork, ">=", 8)
     two = f"{OURS}, two commands"
     report.goal("rate, two workers, of one's", ratio(RATE, OURS, two), ">=", 1.7)
     report.goal("send_mail(), of post_office's", ratio(SINGLE, POST_OFFICE), "<=", 1)
