@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
 from django_smtpx import models
 from django_smtpx.models import Attempt, Delivery, Message, Route, Slot, Turn
@@ -73,3 +74,12 @@ def test_a_claim_reads_one_index():
     plan = rows.explain()
     assert "smtpx_delivery_claim" in plan
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.django_db
+def test_rows_that_are_made_by_hand():
+    """What a site's own tests name of a mail is enough: the rest is as of one that came just now."""
+    before = timezone.now()
+    message = Message.objects.create(mailer="default", message_id="<a@example.com>", size=3)
+    delivery = Delivery.objects.create(message=message, recipient="a@example.com")
+    assert before <= message.created_at <= delivery.age_from <= timezone.now()

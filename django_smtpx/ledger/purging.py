@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import F, Model, QuerySet, signals
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, signals
 from django.db.models.deletion import get_candidate_relations_to_delete
 
 from django_smtpx.ledger.keeping import Place, remove_files
@@ -110,16 +110,28 @@ def _batches(
         keys = list(ahead.values_list("pk", flat=True)[:_BATCH])
         rows = Message.objects.using(using).filter(pk__in=keys).order_by("pk")
         batch = list(rows.values_list("pk", "settled_at", "created_at", weight))
-        ended = [
-            _Ended(key, weight)
-            for key, settled_at, _, weight in batch
-            if settled_at is not None and settled_at <= before
-        ]
-        yield from _portions(ended, most)
+        settled = {key: at for key, at, _, _ in batch if at is not None}
+        late = [key for key, at in settled.items() if at > before]
+        gone = settled.keys() - set(_late(late, before, using))
+        yield from _portions([_Ended(key, size) for key, _, _, size in batch if key in gone], most)
         young = all(created_at > before for _, _, created_at, _ in batch)
         if len(keys) < _BATCH or (batch and young):
             return
         last = keys[-1]
+
+
+def _late(keys: Sequence[int], before: datetime, using: str) -> list[int]:
+    """Return which of these messages have a delivery that was settled later than that.
+
+    Their own note of it says so; but it is the deliveries that count, whoever has changed those.
+    """
+    rows = _deliveries_after(before, using).filter(message__in=keys) if keys else None
+    return [] if rows is None else list(rows.values_list("message", flat=True))
+
+
+def _deliveries_after(before: datetime, using: str) -> QuerySet[Delivery]:
+    rows = Delivery.objects.using(using)
+    return rows.filter(Q(settled_at=None) | Q(settled_at__gt=before))
 
 
 def _portions(ended: Sequence[_Ended], most: int) -> Iterator[list[int]]:
@@ -179,7 +191,10 @@ def _still(keys: Sequence[int], before: datetime, using: str) -> list[int]:
     They are locked, or written to, first, so that whoever comes after that waits, and finds them
     gone. What somebody else has locked is not waited for.
     """
-    settled = Message.objects.using(using).filter(pk__in=keys, settled_at__lte=before)
+    late = _deliveries_after(before, using).filter(message=OuterRef("pk"))
+    # Never without a note: who sends again clears that first, and is seen by it.
+    noted = Q(settled_at__lte=before) | (Q(settled_at__isnull=False) & ~Exists(late))
+    settled = Message.objects.using(using).filter(noted, pk__in=keys)
     features = connections[using].features
     if features.has_select_for_update:
         skip = features.has_select_for_update_skip_locked

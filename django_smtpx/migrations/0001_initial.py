@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(blank=True, max_length=255, null=True, verbose_name='idempotency key')),
                 ('idempotency_digest', models.CharField(editable=False, max_length=64, null=True)),
                 ('traceparent', models.CharField(blank=True, default='', editable=False, max_length=55)),
-                ('created_at', models.DateTimeField(verbose_name='created at')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='created at')),
                 ('settled_at', models.DateTimeField(editable=False, null=True, verbose_name='settled at')),
             ],
             options={
@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 ('reply', models.TextField(blank=True, verbose_name='reply')),
                 ('host', models.CharField(blank=True, max_length=255, verbose_name='host')),
                 ('lane', models.SmallIntegerField(choices=[(-1, 'being sent, or ended'), (0, 'not ready'), (1, 'ready'), (2, 'ready, to be claimed alone'), (3, 'ready, after an attempt')], default=1, editable=False, verbose_name='lane')),
-                ('age_from', models.DateTimeField(editable=False, verbose_name='age counted from')),
+                ('age_from', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='age counted from')),
                 ('expires_at', models.DateTimeField(editable=False, null=True, verbose_name='expires at')),
                 ('step', models.PositiveIntegerField(default=0, editable=False, verbose_name='steps of the schedule used')),
                 ('unknowns', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='unknown outcomes')),

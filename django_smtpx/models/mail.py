@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_smtpx.models.choices import Action, Category, Phase
@@ -90,7 +91,9 @@ class Message(models.Model):
     traceparent: models.CharField[str, str] = models.CharField(
         max_length=55, blank=True, default="", editable=False
     )
-    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(_("created at"))
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        _("created at"), default=timezone.now
+    )
     settled_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         _("settled at"), null=True, editable=False
     )
@@ -206,7 +209,7 @@ class Delivery(_PartlyIndexed):
         _("lane"), choices=Lane.choices, default=Lane.READY, editable=False
     )
     age_from: models.DateTimeField[datetime, datetime] = models.DateTimeField(
-        _("age counted from"), editable=False
+        _("age counted from"), default=timezone.now, editable=False
     )
     expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         _("expires at"), null=True, editable=False

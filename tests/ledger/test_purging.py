@@ -279,3 +279,37 @@ def test_no_batch_reads_what_the_one_before_it_has_read(monkeypatch):
         assert ledger.purge(at + 2 * DAY, DAY, 9 * DAY) == (6, 0, True)
     keys = list(Message.objects.order_by("pk").values_list("pk", flat=True))
     assert looks[:4] == [0, keys[1], keys[3], keys[5]]
+
+
+def test_the_deliveries_say_when_a_message_was_settled():
+    """The message's own note of it is later than what they say: they count, each of them."""
+    sent()
+    now = ledger.now()
+    message = stored("a@example.com", "b@example.com")
+    lease, rows = claimed()
+    ledger.settle(lease, [booking(row) for row in rows])
+    assert ledger.purge(now, 7 * DAY, 90 * DAY) == (0, 0, True)
+    Delivery.objects.filter(recipient="b@example.com").update(settled_at=now - 8 * DAY)
+    assert ledger.purge(now, 7 * DAY, 90 * DAY) == (0, 0, True)
+    Delivery.objects.filter(message=message).update(settled_at=now - 8 * DAY)
+    assert ledger.purge(now, 7 * DAY, 90 * DAY) == (1, 0, True)
+    assert not Content.objects.filter(pk=message.pk).exists()
+    Delivery.objects.filter(message=message).update(settled_at=now - 91 * DAY)
+    assert ledger.purge(now, 7 * DAY, 90 * DAY) == (0, 1, True)
+    assert not Message.objects.filter(pk=message.pk).exists()
+
+
+def test_what_is_sent_again_stays_whatever_its_deliveries_say(monkeypatch):
+    """Who sends again takes the message's note away first: it is looked at as the row is locked."""
+    sent()
+    now = ledger.now()
+    Delivery.objects.update(settled_at=now - 8 * DAY)
+    original = purging.atomically
+
+    def race(work, using):
+        Message.objects.update(settled_at=None)
+        return original(work, using)
+
+    monkeypatch.setattr(purging, "atomically", race)
+    assert ledger.purge(now, 7 * DAY, 90 * DAY) == (0, 0, True)
+    assert Content.objects.count() == 1
