@@ -124,6 +124,11 @@ def simple_mailbox(text: str) -> tuple[str, str] | None:
     return found[1] or found[2], found[3]
 
 
+def domain_of(address: str) -> str:
+    """Return the domain of a recipient as a delivery has it; "" where there is none."""
+    return address.rpartition("@")[2].lower() if "@" in address else ""
+
+
 def a_labels(domain: str) -> str:
     """Return ``domain`` in ASCII (IDNA); ``ValueError`` where it has no such form."""
     if domain.isascii():

@@ -83,3 +83,21 @@ def test_rows_that_are_made_by_hand():
     message = Message.objects.create(mailer="default", message_id="<a@example.com>", size=3)
     delivery = Delivery.objects.create(message=message, recipient="a@example.com")
     assert before <= message.created_at <= delivery.age_from <= timezone.now()
+    assert (delivery.mailer, delivery.domain) == ("default", "example.com")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", Delivery.Status.values)
+def test_only_what_waits_is_claimed(status):
+    """Also of rows that are made by hand; what they say themselves is kept."""
+    message = Message.objects.create(mailer="default", message_id="<a@example.com>", size=3)
+    values = {"message": message, "recipient": "a@example.com", "status": status}
+    delivery = Delivery.objects.create(**values)
+    assert (delivery.lane == Delivery.Lane.READY) is (status in ("queued", "deferred"))
+    idle = Delivery.objects.create(**values, lane=Delivery.Lane.IDLE, mailer="b", domain="c")
+    idle.save()
+    assert (idle.lane, idle.mailer, idle.domain) == (Delivery.Lane.IDLE, "b", "c")
+    again = Delivery.objects.get(pk=delivery.pk)
+    again.mailer = ""
+    again.save()
+    assert again.mailer == ""

@@ -126,7 +126,7 @@ def _late(keys: Sequence[int], before: datetime, using: str) -> list[int]:
     Their own note of it says so; but it is the deliveries that count, whoever has changed those.
     """
     rows = _deliveries_after(before, using).filter(message__in=keys) if keys else None
-    return [] if rows is None else list(rows.values_list("message", flat=True))
+    return [] if rows is None else list(rows.values_list("message_id", flat=True))
 
 
 def _deliveries_after(before: datetime, using: str) -> QuerySet[Delivery]:

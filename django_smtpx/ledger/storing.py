@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.utils import timezone
 
+from django_smtpx.addresses import domain_of
 from django_smtpx.config import content_inline_max, mailers
 from django_smtpx.ledger.clock import database_now
 from django_smtpx.ledger.keeping import Filed
@@ -205,7 +206,7 @@ def _deliveries(mailer: str, mode: str, mail: Composed, now: datetime) -> list[d
         "expires_at": mail.expires_at,
         "delay_notice_at": None if mode == Message.Mode.NOW else due + FIRST_NOTICE,
     }
-    domains = [_domain(recipient) for recipient in mail.recipients]
+    domains = [domain_of(recipient) for recipient in mail.recipients]
     return [
         {
             "recipient": recipient,
@@ -215,7 +216,3 @@ def _deliveries(mailer: str, mode: str, mail: Composed, now: datetime) -> list[d
         }
         for recipient, domain in zip(mail.recipients, domains, strict=True)
     ]
-
-
-def _domain(recipient: str) -> str:
-    return recipient.rpartition("@")[2].lower() if "@" in recipient else ""

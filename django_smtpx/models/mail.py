@@ -9,6 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_smtpx.addresses import domain_of
 from django_smtpx.models.choices import Action, Category, Phase
 from django_smtpx.models.content import Content
 
@@ -305,6 +306,19 @@ class Delivery(_PartlyIndexed):
 
     def __str__(self) -> str:
         return f"{self.recipient}: {self.get_status_display()}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Fill in, for a new row that is made by hand, what follows from its message and status.
+
+        The ledger's own come another way.
+        """
+        if self._state.adding:
+            self.mailer = self.mailer or self.message.mailer
+            self.domain = self.domain or domain_of(self.recipient)
+            waits = self.status in (self.Status.QUEUED, self.Status.DEFERRED)
+            if self.lane == self.Lane.READY and not waits:
+                self.lane = self.Lane.OUT
+        super().save(*args, **kwargs)
 
 
 class Attempt(models.Model):
