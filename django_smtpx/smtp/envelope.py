@@ -184,8 +184,8 @@ class Outcome(NamedTuple):
     """What became of one transaction: a result per recipient, in the envelope's order.
 
     ``duration`` is in seconds. ``transcript`` is redacted, and "" where none is kept. ``phases``
-    are the seconds that each phase was waited for; the first transaction of a session has those of
-    its opening, too, which ``duration`` leaves out: ``tls`` is the handshake, in either mode.
+    are the seconds that each phase was waited for. The first transaction of a session has its
+    opening in both, which ``duration`` leaves out: ``tls`` is the handshake, in either mode.
     """
 
     envelope: Envelope

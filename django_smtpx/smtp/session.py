@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from django_smtpx.smtp.envelope import Envelope, Result
     from django_smtpx.smtp.options import Options
+    from django_smtpx.smtp.transcript import Entries
 
 PREPARED_MAX = 64 * 1024
 """Bytes of a content up to which it is prepared ahead: it is in memory twice then."""
@@ -56,6 +57,7 @@ class Session:
         self._stopped = False
         self._recipients_max: int | None = None
         self._opening_waits = connection.waits
+        self._first_entries: Entries | None = None
         self.busy = False
 
     @classmethod
@@ -237,6 +239,9 @@ class Session:
                 protocol.withdraw()
             return False
         self._queue.append(transaction)
+        if not protocol.begun:
+            # Not the transaction, which would keep its content as long as the connection lasts.
+            self._first_entries = transaction.entries
         protocol.begin(transaction)
         if ahead:
             protocol.send_content(transaction)
@@ -306,7 +311,7 @@ class Session:
                 parts = (self._connection.opening, transaction.entries, protocol.entries)
                 transcript = render(self.opened_at, *parts)
         elif policy == "always":
-            transcript = render(self.opened_at, transaction.entries)
+            transcript = render(self.opened_at, self._led_up_to(transaction), transaction.entries)
         if protocol.failure is None:
             protocol.entries.clear()
         phases = transaction.waits
@@ -320,6 +325,10 @@ class Session:
             transcript,
             phases,
         )
+
+    def _led_up_to(self, transaction: Transaction) -> Entries:
+        """Return how the connection was opened, for the transaction that this was done for."""
+        return self._connection.opening if transaction.entries is self._first_entries else []
 
     def _learn(self, transaction: Transaction, results: Sequence[Result]) -> None:
         """Note how many recipients the server takes, where it has said that there were more."""
