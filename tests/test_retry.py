@@ -21,6 +21,7 @@ from django_smtpx.retry import (
     GREYLIST_STEPS,
     MAX_UNKNOWNS,
     History,
+    carried_out,
     decide,
     decide_now,
     greylisting_hint,
@@ -194,6 +195,40 @@ def test_now_mode_is_never_tried_again(outcome, status):
     """In now mode every outcome is the last."""
     decision = decide_now(result(outcome), YOUNG)
     assert (decision.status, decision.next_attempt_at) == (status, None)
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "before", "age", "action"),
+    [
+        ("retry", 0, 0, "retry"),
+        ("retry", 1, 0, "retry"),
+        ("retry", 2, 0, "hold"),
+        ("retry", 0, 49, "hold"),
+        ("hold", 0, 0, "hold"),
+    ],
+)
+def test_what_is_in_doubt_is_held_where_a_person_decides(on_unknown, before, age, action):
+    """The verdict is to try again; what is done is that, or to wait for a person."""
+    history = YOUNG._replace(unknowns=before, age_from=NOW - timedelta(hours=age))
+    verdict = result("unknown", "unknown_outcome")
+    decision = decided(verdict, history, on_unknown=on_unknown)
+    done = carried_out(verdict, decision)
+    assert done == verdict._replace(action=action)
+    assert (decision.status == "unknown") is (action == "hold")
+
+
+def test_in_now_mode_what_is_in_doubt_is_held():
+    """A person decides about what a process sent itself, whatever the policy."""
+    verdict = result("unknown", "unknown_outcome")
+    assert carried_out(verdict, decide_now(verdict, YOUNG)).action == "hold"
+
+
+@pytest.mark.parametrize("outcome", ["sent", "deferred", "failed"])
+def test_the_verdict_is_carried_out(outcome):
+    """Where nothing is in doubt, what is done is what the verdict asks for."""
+    verdict = result(outcome, action="slow")
+    for decision in (decided(verdict), decide_now(verdict, YOUNG)):
+        assert carried_out(verdict, decision) is verdict
 
 
 def test_parked_loses_no_step():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from django_smtpx.ledger import Booking, Row, condemns
 from django_smtpx.models import ContentAway
-from django_smtpx.retry import decide, decide_now, is_over, parked
+from django_smtpx.retry import carried_out, decide, decide_now, is_over, parked
 from django_smtpx.smtp import DSN, Envelope, Result
 from django_smtpx.smtp.verdict import FINAL_ACTIONS
 from django_smtpx.smtp.wording import said
@@ -178,7 +178,7 @@ def book(
         bookings.append(
             Booking(
                 row=row,
-                result=_with_reason(result),
+                result=carried_out(_with_reason(result), decision),
                 decision=decision,
                 started_at=began,
                 duration=outcome.duration,

@@ -45,7 +45,7 @@ from django_smtpx.models import (
     Message,
     Turn,
 )
-from django_smtpx.retry import Decision, decide, decide_now
+from django_smtpx.retry import Decision, carried_out, decide, decide_now
 from django_smtpx.smtp import Result
 from django_smtpx.smtp.wording import said
 
@@ -206,6 +206,7 @@ def _book_lost(
 ) -> int:
     lost = row.leases_lost + 1
     decision = _decide(row, result, lost, at, rand)
+    result = carried_out(result, decision)
     quiet = {} if decision.status == Status.DEFERRED else {"delay_notice_at": None}
     count = still.update(
         status=decision.status,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from django_smtpx.models import Attempt, Category, Delivery
+from django_smtpx.models import Action, Attempt, Category, Delivery
 from django_smtpx.retry.hints import SHORTEST, greylisting_hint
 
 if TYPE_CHECKING:
@@ -159,6 +159,15 @@ def decide_now(result: Result, history: History) -> Decision:
     if result.outcome == "unknown":
         return _wait_for_person(Delivery.Status.UNKNOWN, result, history, history.unknowns + 1)
     return _end(Delivery.Status.FAILED, result, history)
+
+
+def carried_out(result: Result, decision: Decision) -> Result:
+    """Return ``result`` with the action that is taken: what is in doubt, and is not sent again by
+    itself, is held, though its verdict, which knows of no policy, is to try again.
+    """
+    if decision.status != Delivery.Status.UNKNOWN:
+        return result
+    return result._replace(action=Action.HOLD.value)
 
 
 def parked(result: Result, history: History, until: datetime | None) -> Decision:

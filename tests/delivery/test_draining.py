@@ -50,6 +50,11 @@ def attempts():
     return list(rows.values_list("outcome", "category", "phase", "code"))
 
 
+def actions():
+    """Return what was done about every attempt, in order."""
+    return list(Attempt.objects.order_by("delivery", "number").values_list("action", flat=True))
+
+
 def test_a_mail_goes_all_the_way():
     """What was sent arrives byte for byte, and the rows say so."""
     with ScriptedServer() as server, real_queue(server):
@@ -146,6 +151,21 @@ def test_lost_after_the_dot_is_unknown_and_sent_again():
         ("unknown", "unknown_outcome", "eod", None),
         ("sent", "ok", "eod", 250),
     ]
+    assert actions() == ["retry", "none"]
+
+
+def test_lost_after_the_dot_three_times_is_held():
+    """The first two attempts say that it goes again by itself, the third that it does not."""
+    with ScriptedServer({"EOD": Close()}) as server, real_queue(server):
+        send("a@example.com")
+        for _ in range(4):
+            Delivery.objects.filter(status="deferred").update(
+                next_attempt_at=timezone.now() - timedelta(seconds=1)
+            )
+            deliver()
+        assert len(server.messages) == 3
+    assert statuses() == ["unknown"]
+    assert actions() == ["retry", "retry", "hold"]
 
 
 def test_lost_after_the_dot_is_held_when_asked():
@@ -156,6 +176,8 @@ def test_lost_after_the_dot_is_held_when_asked():
         deliver()
         assert len(server.messages) == 1
     assert statuses() == ["unknown"]
+    assert attempts() == [("unknown", "unknown_outcome", "eod", None)]
+    assert actions() == ["hold"]
 
 
 def test_lost_before_the_dot_was_not_delivered():

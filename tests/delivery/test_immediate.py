@@ -118,6 +118,7 @@ def test_lost_after_the_dot_raises_and_is_unknown():
         email("a@example.com").send()
     assert caught.value.content_sent == "all"
     assert statuses() == ["unknown"]
+    assert Attempt.objects.get().action == "hold"
 
 
 def test_lost_before_the_dot_is_failed():

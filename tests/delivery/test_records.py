@@ -41,13 +41,16 @@ def send(*to):
 
 def agree(records):
     """See that each attempt on record has one record of it, which says the same; count them."""
-    rows = Attempt.objects.values_list("delivery", "number", "outcome", "category", "phase")
+    rows = Attempt.objects.values_list(
+        "delivery", "number", "outcome", "category", "action", "phase"
+    )
     told = [
         (
             one.smtpx_delivery,
             one.smtpx_attempt,
             one.smtpx_outcome,
             one.smtpx_category,
+            one.smtpx_action,
             one.smtpx_phase,
         )
         for one in records()

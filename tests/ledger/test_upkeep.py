@@ -161,6 +161,7 @@ def test_marked_is_unknown_and_sent_again():
     assert row.next_attempt_at > at
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.phase, attempt.number) == ("unknown", "eod", 1)
+    assert attempt.action == "retry"
 
 
 def test_marked_is_held_when_asked():
@@ -172,6 +173,7 @@ def test_marked_is_held_when_asked():
         ledger.reclaim(lease.now() + HOUR)
     row = Delivery.objects.get()
     assert (row.status, row.next_attempt_at, row.settled_at) == ("unknown", None, None)
+    assert Attempt.objects.get().action == "hold"
 
 
 def test_marked_of_a_mailer_that_is_gone_waits_for_a_person():
@@ -235,6 +237,7 @@ def test_a_poison_message_that_was_marked_is_unknown():
     ledger.mark(lease, rows)
     ledger.reclaim(lease.now() + HOUR)
     assert statuses() == ["unknown"]
+    assert Attempt.objects.get().action == "hold"
 
 
 def test_an_unknown_from_a_dead_worker_is_told():
