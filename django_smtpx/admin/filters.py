@@ -124,12 +124,13 @@ class WaitFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         """Return what there is to wait for."""
-        return [choice for choice in Wait.choices if choice[0] != Wait.ENDED]
+        return [choice for choice in Wait.choices if choice[0] not in (Wait.ENDED, Wait.RATE)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the deliveries that wait for the chosen thing."""
         chosen = self.value()
-        if chosen not in Wait.values:
+        # Of a rate the rows know nothing.
+        if chosen not in Wait.values or chosen == Wait.RATE:
             return queryset
         return queryset.filter(ledger.waiting_for(Wait(chosen), timezone.now()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
 from itertools import pairwise
@@ -17,7 +17,7 @@ from django_smtpx.ledger.rows import database
 from django_smtpx.models import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -36,13 +36,17 @@ AGES = tuple(timedelta(minutes=5 * 2**power) for power in range(9))
 
 
 class Wait(TextChoices):
-    """What a delivery waits for."""
+    """What a delivery waits for.
+
+    No row says RATE: it is ready, and what is told of it is told beside (``pacing.kept``).
+    """
 
     SENDING = "sending", _("being sent")
     READY = "ready", _("due now")
     SCHEDULED = "scheduled", _("for its send_at")
     RETRY = "retry", _("for its next attempt")
     REST = "rest", _("for its mailer, domain or sender")
+    RATE = "rate", _("for its turn (rate used up)")
     PERSON = "person", _("for a person")
     ENDED = "ended", _("for nothing")
 
@@ -115,7 +119,19 @@ def census(selection: Selection, at: datetime) -> list[Waiting]:
         )
         for mailer, domain, category, status, wait, count, oldest, until in found
     ]
-    return sorted(waiting, key=lambda one: (-one.count, one.mailer, one.domain, one.category))
+    return in_order(waiting)
+
+
+def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Return the groups, the most first, and those that have become alike as one."""
+    found: dict[tuple[str, ...], Waiting] = {}
+    for one in waiting:
+        key = (one.mailer, one.domain, one.category, one.status, one.wait)
+        other = found.get(key)
+        found[key] = one if other is None else _as_one(one, other)
+    return sorted(
+        found.values(), key=lambda one: (-one.count, one.mailer, one.domain, one.category)
+    )
 
 
 def ages(selection: Selection, at: datetime) -> list[Ages]:
@@ -213,6 +229,15 @@ def _counted(rows: QuerySet[Delivery], kinds: Mapping[Wait, Q | None]) -> Iterat
                 oldest=found[f"{kind}_oldest"],
                 due=found[f"{kind}_due"],
             )
+
+
+def _as_one(one: Waiting, other: Waiting) -> Waiting:
+    return replace(
+        one,
+        count=one.count + other.count,
+        oldest=min(one.oldest, other.oldest),
+        until=min((until for until in (one.until, other.until) if until is not None), default=None),
+    )
 
 
 def _together(one: Queued, other: Queued) -> Queued:

@@ -6,7 +6,8 @@ that it is about: ``gates`` on the way, ``hosts`` on one host of several,
 closes and opens, whatever the clocks say, and ``scopes`` is how people say what
 and for how long; ``routes`` are the rows that all of them write. ``slots`` are
 the connections of all workers, ``logins`` lets one of them log in at a time,
-``meter`` counts contents against a rate, ``slow`` keeps at what rate and
+``meter`` counts contents against a rate, ``keeping`` says what of all that keeps
+mail that waits, ``slow`` keeps at what rate and
 ``worth`` over how many connections servers will be sent to; ``retention``
 forgets what nobody has used for long.
 All of it is rows in the outbox's database, written by compare-and-swap: no
@@ -46,12 +47,14 @@ from django_smtpx.pacing.hosts import (
     is_dead,
     resting_hosts,
 )
+from django_smtpx.pacing.keeping import kept
 from django_smtpx.pacing.logins import await_login, end_login, keep_login, logs_in, take_login
 from django_smtpx.pacing.manual import end_pauses, pause, rests, resume
 from django_smtpx.pacing.meter import (
     PATIENCE,
     Limit,
     Meter,
+    UsedUp,
     count,
     limits_on,
     opens_at,
@@ -88,6 +91,7 @@ __all__ = [
     "Resting",
     "Scope",
     "Survey",
+    "UsedUp",
     "await_login",
     "book_connection",
     "book_failure",
@@ -121,6 +125,7 @@ __all__ = [
     "hosts_to_try",
     "is_dead",
     "keep_login",
+    "kept",
     "key_of",
     "limits_on",
     "logs_in",

@@ -16,7 +16,7 @@ from django_smtpx.models import RefusedCredential
 from django_smtpx.pacing.routes import PROBES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -39,6 +39,13 @@ def credential_mac(mailer: Mailer) -> str:
 def refusal(mailer: Mailer) -> RefusedCredential | None:
     """Return what is on record of the mailer's credential, if it was refused."""
     return _of(mailer).first()
+
+
+def refusals(mailers: Iterable[Mailer]) -> dict[str, RefusedCredential]:
+    """Return what is on record of these mailers' credentials, by name, in one statement."""
+    by_name = {mailer.name: mailer for mailer in mailers}
+    rows = RefusedCredential.objects.using(ledger.database()).filter(mailer__in=by_name)
+    return {row.mailer: row for row in rows if row.mac == credential_mac(by_name[row.mailer])}
 
 
 def refuse(mailer: Mailer, at: datetime) -> datetime:

@@ -86,10 +86,12 @@ def gate(way: Way, at: datetime) -> Gate:
     refused, or whose probe is due, is let through.
     """
     routes = {route.domain: route for route in found(_on, way.name, way.domain)}
-    own = _gate_of_mailer(way.mailer, routes.get(""), at)
+    route = routes.get("")
+    refused = credentials.refusal(way.mailer) if route is not None else None
+    own = gate_of_mailer(route, refused, at)
     if not own.is_open or not way.domain:
         return own
-    to = _gate_of(routes.get(way.domain), at)
+    to = gate_of(routes.get(way.domain), at)
     return to if not to.is_open or to.probing else own
 
 
@@ -179,13 +181,13 @@ def _on(mailer: str, domain: str) -> QuerySet[Route]:
     return all_routes().filter(mailer=mailer, host="", sender="", domain__in=domains)
 
 
-def _gate_of_mailer(mailer: Mailer, route: Route | None, at: datetime) -> Gate:
-    refused = credentials.refusal(mailer) if route is not None else None
+def gate_of_mailer(route: Route | None, refused: RefusedCredential | None, at: datetime) -> Gate:
+    """Return how a mailer's row, and what is on record of its credential, meet its mail."""
     if refused is not None and refused.next_probe_at > at:
         return _refused_gate(refused, route)
     if _is_about_a_credential(route):
         return Gate(True, probing=True, category=Category.AUTH_FAILED.value)
-    found = _gate_of(route, at)
+    found = gate_of(route, at)
     if found.is_open and refused is not None:
         return Gate(True, probing=True, category=Category.AUTH_FAILED.value)
     return found
@@ -201,7 +203,8 @@ def _refused_gate(refused: RefusedCredential, route: Route | None) -> Gate:
     return Gate(False, max(until, route.paused_until) if route.paused_until else until)
 
 
-def _gate_of(route: Route | None, at: datetime) -> Gate:
+def gate_of(route: Route | None, at: datetime) -> Gate:
+    """Return how the row of a way meets its mail, whatever the mailer logs in with."""
     if route is None:
         return Gate(True)
     if route.state == State.OPEN:

@@ -16,7 +16,7 @@ from django_smtpx.pacing.routes import Key, rows
 from django_smtpx.pacing.slow import slowdown_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from django.db.models import QuerySet
 
@@ -44,6 +44,14 @@ class Limit:
     mailer: str
     domain: str
     rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class UsedUp:
+    """A limit that lets nothing go before ``until``."""
+
+    limit: Limit
+    until: datetime
 
 
 def limits_on(way: Way, slowdown: Slowdown | None, at: float) -> tuple[Limit, ...]:
@@ -241,6 +249,40 @@ def used_up_until(mailer: Mailer, at: datetime) -> datetime | None:
     counts = _row(limit).values_list("counts", flat=True).first()
     opens = Window.load(counts, limit.rate).next_at(now) if counts else now
     return datetime.fromtimestamp(opens, UTC) if opens > now else None
+
+
+def used_up(
+    ways: Iterable[tuple[Way, Slowdown | None]], at: datetime
+) -> dict[tuple[str, str], UsedUp]:
+    """Return what keeps the next content of each of these ways, by mailer and domain; what may go
+    now is left out.
+
+    For who only looks: nothing is written, and all of it is asked in one statement.
+    """
+    now = at.timestamp()
+    limits = {(way.name, way.domain): limits_on(way, slow, now) for way, slow in ways}
+    names = {name for (name, _), some in limits.items() if some}
+    if not names:
+        return {}
+    rows = RateWindow.objects.using(ledger.database()).filter(mailer__in=names)
+    counts = {
+        (mailer, domain, seconds): text
+        for mailer, domain, seconds, text in rows.values_list(
+            "mailer", "domain", "seconds", "counts"
+        )
+    }
+    opens = {
+        limit: Window.load(
+            counts.get((limit.mailer, limit.domain, round(limit.rate.seconds)), ""), limit.rate
+        ).next_at(now)
+        for limit in {limit for some in limits.values() for limit in some}
+    }
+    last = {way: max(some, key=lambda one: opens[one]) for way, some in limits.items() if some}
+    return {
+        way: UsedUp(limit, datetime.fromtimestamp(opens[limit], UTC))
+        for way, limit in last.items()
+        if opens[limit] > now
+    }
 
 
 def _next_at(limit: Limit, at: float, wanted: int) -> float:

@@ -115,6 +115,15 @@ def test_uuid_that_is_part_of_a_message_id(viewer):
     assert listed(viewer, q=uuid) == ["bob@example.org"]
 
 
+def test_what_waits_for_a_rate_is_no_choice(viewer):
+    """Of a rate the rows know nothing: nobody is offered a list of them, and a link to it shows all."""
+    row = rows.delivery()
+    assert listed(viewer, wait="rate") == [row.recipient]
+    page = viewer.get(reverse(LIST)).content.decode()
+    assert "?wait=ready" in page
+    assert "?wait=rate" not in page
+
+
 def test_query_count_of_the_list(viewer, django_assert_num_queries):
     """A page of the list takes as many statements for a hundred rows as for one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
@@ -12,7 +12,7 @@ from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from django_smtpx import ledger
+from django_smtpx import ledger, pacing
 from django_smtpx.config import mailer_errors, mailers
 from django_smtpx.language import in_language
 from django_smtpx.ledger.census import AGES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_smtpx.ledger import Ages, Waiting
+    from django_smtpx.pacing import UsedUp
 
 _MINUTE = 60
 
@@ -67,8 +68,9 @@ class Command(BaseCommand):
             self._print(options, _ages_as_json(ages, at), _ages_as_text(ages))
             return
         waiting = ledger.census(selection, at)
+        waiting, used_up = pacing.kept(waiting, mailers(), at)
         names = {one.mailer for one in waiting if one.wait in _KEPT}
-        hints = list(islice(_hints(names), MOST_ROWS))
+        hints = list(islice(chain(_hints(names), map(_turn, used_up)), MOST_ROWS))
         self._print(options, _as_json(waiting, hints, at), _as_text(waiting, at))
         if options["format"] == "table":
             for line in hints:
@@ -82,7 +84,15 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
 
-_KEPT = frozenset({ledger.Wait.READY, ledger.Wait.RETRY, ledger.Wait.REST, ledger.Wait.SCHEDULED})
+_KEPT = frozenset(
+    {
+        ledger.Wait.READY,
+        ledger.Wait.RETRY,
+        ledger.Wait.REST,
+        ledger.Wait.RATE,
+        ledger.Wait.SCHEDULED,
+    }
+)
 
 
 def _hints(names: set[str]) -> Iterable[str]:
@@ -94,6 +104,24 @@ def _hints(names: set[str]) -> Iterable[str]:
             text = _("Mailer %(mailer)s is not configured (any more): its mail waits for that.")
             yield text % {"mailer": repr(name)}
     yield from obstacles(names)
+
+
+def _turn(used_up: UsedUp) -> str:
+    """Say when the next mail may go by a rate, and whose rate that is."""
+    limit = used_up.limit
+    values = {
+        "scope": f"{limit.mailer} ({limit.domain})" if limit.domain else limit.mailer,
+        "rate": limit.rate,
+        "time": f"{used_up.until:%Y-%m-%d %H:%M:%S}",
+    }
+    if limit.rate == mailers()[limit.mailer].rate and not limit.domain:
+        text = _("Mailer %(scope)s has used up its rate (%(rate)s): more goes at %(time)s UTC.")
+    else:
+        text = _(
+            "Mailer %(scope)s is slowed down to %(rate)s, as its server asked: more goes at "
+            "%(time)s UTC."
+        )
+    return text % values
 
 
 def _as_json(waiting: Sequence[Waiting], hints: Sequence[str], at: datetime) -> dict[str, Any]:
