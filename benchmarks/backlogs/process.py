@@ -41,12 +41,12 @@ LISTS = {
     "search queue id": f"{_DELIVERIES}?q=4D0F41A2B3C",
     "search nothing": f"{_DELIVERIES}?q=there-is-none",
     "messages": _MESSAGES,
-    "messages, last page": f"{_MESSAGES}?p={{last}}",
+    "messages, last page": f"{_MESSAGES}?p={{last_of_messages}}",
     "messages by status": f"{_MESSAGES}?status=failed",
     "messages by day": f"{_MESSAGES}?when={{day}}",
     "messages, search nothing": f"{_MESSAGES}?q=there-is-none",
     "routes": _ROUTES,
-    "routes, last page": f"{_ROUTES}?p={{last}}",
+    "routes, last page": f"{_ROUTES}?p={{last_of_routes}}",
     "routes that rest": f"{_ROUTES}?state__exact=paused",
     "routes by category": f"{_ROUTES}?category__exact=unreachable",
     "routes slowed down": f"{_ROUTES}?pace=slow",
@@ -201,15 +201,15 @@ def _middle() -> dict[str, Any]:
 
     The last page of a list has as many rows before it, or as many as there are.
     """
-    from django_smtpx.admin.counting import COUNTED
-    from django_smtpx.models import Delivery, Route
+    from django_smtpx.models import Delivery, Message, Route
 
     rows = Delivery.objects.select_related("message")
     oldest, newest = rows.order_by("pk")[0], rows.order_by("-pk")[0]
     row = rows.filter(pk__gte=(oldest.pk + newest.pk) // 2).order_by("pk")[0]
-    counted = Delivery.objects.order_by("-pk")[:COUNTED].count()
     return {
-        "last": max(counted // 100, 1),
+        "last": _last_page(Delivery),
+        "last_of_messages": _last_page(Message),
+        "last_of_routes": _last_page(Route),
         "old_delivery": row.pk,
         "old_message": row.message_id,
         "recipient": row.recipient,
@@ -218,6 +218,13 @@ def _middle() -> dict[str, Any]:
         "day": row.message.created_at.date().isoformat(),
         "domain": Route.objects.order_by("-pk").values_list("domain", flat=True).first(),
     }
+
+
+def _last_page(model: Any) -> int:
+    """Return the last page that can be turned to of a list of all rows, 100 on each."""
+    from django_smtpx.admin.counting import COUNTED
+
+    return max(model.objects.order_by("-pk")[:COUNTED].count() // 100, 1)
 
 
 def _mail_backend(get_connection: Callable[[], Any]) -> Any:
