@@ -95,6 +95,8 @@ def routes(count: int) -> None:
         pause_reason=SQL(f"CASE WHEN {paused} THEN 'connect: no route to host' ELSE '' END"),
         paused_until=SQL(f"CASE WHEN {paused} THEN now() + interval '1 hour' END"),
         slow_limit=SQL("CASE WHEN n %% 5 = 1 THEN 0.5 END"),
+        slow_step=SQL("CASE WHEN n %% 5 = 1 THEN 0.1 END"),
+        slow_since=SQL("CASE WHEN n %% 5 = 1 THEN now() END"),
     )
 
 

@@ -26,6 +26,9 @@ _RECOVERY = 0.1
 _ENDS_AT = 2.0
 """The slowdown is over at so many times the rate from before."""
 
+LONGEST = _ENDS_AT / _RECOVERY * 60
+"""Seconds after which each slowdown is over, wherever it began."""
+
 _PERIODS = ((10.0, 1.0), (0.5, 10.0), (0.0, 60.0))
 """From how many contents a second on they are counted by how many seconds.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
+
 from django_smtpx.pace import Slowdown
+from django_smtpx.pace.slowdown import LONGEST
 from django_smtpx.pacing.routes import Key, all_routes, reason_of, rows
 
 if TYPE_CHECKING:
@@ -25,20 +28,13 @@ def slowdown_of(route: Route | None) -> Slowdown | None:
 
 
 def end_slowdowns(at: datetime) -> int:
-    """Forget slowdowns that are over, and count them."""
+    """Forget slowdowns that have been over for minutes at the most, and count them.
+
+    In one statement, however many there are: every sweep asks. Until then they limit nothing.
+    """
     slowed = all_routes().filter(slow_limit__isnull=False)
-    over = [
-        route
-        for route in slowed
-        for slowdown in (slowdown_of(route),)
-        if slowdown is None or slowdown.limit_at(at.timestamp()) is None
-    ]
-    return sum(
-        all_routes()
-        .filter(pk=route.pk, slow_since=route.slow_since)
-        .update(slow_limit=None, slow_step=None, slow_since=None)
-        for route in over
-    )
+    over = Q(slow_since=None) | Q(slow_since__lte=at - timedelta(seconds=LONGEST))
+    return slowed.filter(over).update(slow_limit=None, slow_step=None, slow_since=None)
 
 
 def book_slow(way: Way, error: SMTPError, observed: float, at: datetime) -> Slowdown:

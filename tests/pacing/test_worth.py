@@ -73,13 +73,31 @@ def test_slow_halves_once_in_half_a_minute():
 
 
 def test_a_slowdown_that_is_over_is_forgotten():
-    """The sweep clears it away; one that goes on stays."""
+    """The sweep clears it away; one that goes on stays, and one that is over limits nothing."""
     at = timezone.now()
-    pacing.book_slow(HOST, SLOW, 10.0, at)
+    slowed = pacing.book_slow(HOST, SLOW, 10.0, at)
     assert pacing.end_slowdowns(at + timedelta(minutes=5)) == 0
-    assert pacing.end_slowdowns(at + timedelta(minutes=16)) == 1
+    over = at + timedelta(minutes=16)
+    assert slowed.limit_at(over.timestamp()) is None
+    assert pacing.limits_on(HOST, slowed, over.timestamp()) == ()
+    assert pacing.end_slowdowns(at + timedelta(minutes=20)) == 1
     assert Route.objects.get().slow_limit is None
     assert pacing.survey(HOST, at).slowdown is None
+
+
+def test_many_slowdowns_end_by_one_statement(django_assert_num_queries):
+    """And none is read for it: the sweep asks every ten seconds. What is no slowdown goes, too."""
+    at = timezone.now()
+    long_ago = at - timedelta(minutes=20)
+    rows = [(f"{n}.example", at if n % 2 else long_ago) for n in range(20)]
+    Route.objects.bulk_create(
+        Route(mailer="default", domain=domain, slow_limit=0.5, slow_step=0.1, slow_since=since)
+        for domain, since in rows
+    )
+    Route.objects.create(mailer="default", domain="odd.example", slow_limit=0.5)
+    with django_assert_num_queries(1):
+        assert pacing.end_slowdowns(at) == 11
+    assert Route.objects.filter(slow_limit__isnull=False).count() == 10
 
 
 def test_who_was_faster_has_said_it(monkeypatch):
