@@ -224,10 +224,25 @@ def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
             sock, server_hostname=server_name(options), do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:
+        close_half_made(error)
         raise no_tls(
             said("TLS with %(host)s cannot begin: %(error)s", host=options.host, error=error),
             options,
         ) from error
+
+
+def close_half_made(error: BaseException) -> None:
+    """Close what ``SSLContext.wrap_socket()`` had made when it raised ``error``.
+
+    Of a connection that the other side has reset already it leaves the socket, which it has taken
+    over, open and in nobody's hands.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        made = trace.tb_frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+        trace = trace.tb_next
 
 
 def judge(sock: ssl.SSLSocket, options: Options) -> str:

@@ -12,6 +12,7 @@ from django_smtpx.smtp.errors import SMTPError
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.options import Credential, Options, Security
 from django_smtpx.smtp.protocol import Protocol
+from django_smtpx.smtp.tls import close_half_made
 
 CONTENT = b"Subject: hello\r\n\r\nHello.\r\n"
 FACTS = {"host": "h", "ip": "192.0.2.1", "port": 25, "tls": "", "tls_verified_by": ""}
@@ -178,9 +179,11 @@ class Server:
                     while line() is not None:
                         pass
                 elif step == "tls":
-                    # Of one that was reset already Python leaves the socket it makes unclosed.
-                    connection.getpeername()
-                    connection = self._context.wrap_socket(connection, server_side=True)
+                    try:
+                        connection = self._context.wrap_socket(connection, server_side=True)
+                    except OSError as error:
+                        close_half_made(error)
+                        raise
                     self._connections.append(connection)
                 elif isinstance(step, threading.Event):
                     step.wait(10)

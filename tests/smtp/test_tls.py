@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
+import struct
 import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -554,3 +556,18 @@ def test_name_that_tls_cannot_say():
 def test_verifies(changes, expected):
     """Nobody asks for a certificate without TLS, nor in opportunistic TLS without a credential."""
     assert verifies(options(**changes)) is expected
+
+
+def test_a_connection_that_was_reset_before_tls_is_closed():
+    """Python takes the socket over, and leaves it open when it finds that out."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    ours.setblocking(False)
+    number = ours.fileno()
+    error_of(tls.wrap, ours, options(security=Security.IMPLICIT))
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(number)
+    ours.close()
