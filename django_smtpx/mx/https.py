@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from django_smtpx.mx import waiting
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.wording import said
+from django_smtpx.smtp.wrapping import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,8 @@ def _connect(
     plain = _reach(request.port, addresses, deadline)
     try:
         # An end without a close_notify could be anybody's, and what came before it be cut short.
-        sock = context.wrap_socket(
+        sock = wrapped(
+            context,
             plain,
             server_hostname=request.host,
             suppress_ragged_eofs=False,

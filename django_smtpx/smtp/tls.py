@@ -15,6 +15,7 @@ from django_smtpx.smtp.errors import TLSError
 from django_smtpx.smtp.failures import no_tls
 from django_smtpx.smtp.options import expected_names, server_name, verifies
 from django_smtpx.smtp.wording import joined, said
+from django_smtpx.smtp.wrapping import wrapped
 
 if TYPE_CHECKING:
     import socket
@@ -220,29 +221,14 @@ def wrap(sock: socket.socket, options: Options) -> ssl.SSLSocket:
     """Put TLS around ``sock``, before the handshake; raises :class:`TLSError`."""
     context = context_for(options)
     try:
-        return context.wrap_socket(
-            sock, server_hostname=server_name(options), do_handshake_on_connect=False
+        return wrapped(
+            context, sock, server_hostname=server_name(options), do_handshake_on_connect=False
         )
     except (OSError, ValueError) as error:
-        close_half_made(error)
         raise no_tls(
             said("TLS with %(host)s cannot begin: %(error)s", host=options.host, error=error),
             options,
         ) from error
-
-
-def close_half_made(error: BaseException) -> None:
-    """Close what ``SSLContext.wrap_socket()`` had made when it raised ``error``.
-
-    Of a connection that the other side has reset already it leaves the socket, which it has taken
-    over, open and in nobody's hands.
-    """
-    trace = error.__traceback__
-    while trace is not None:
-        made = trace.tb_frame.f_locals.get("self")
-        if isinstance(made, ssl.SSLSocket):
-            made.close()
-        trace = trace.tb_next
 
 
 def judge(sock: ssl.SSLSocket, options: Options) -> str:

@@ -9,7 +9,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from django_smtpx.smtp.tls import close_half_made
+from django_smtpx.smtp.wrapping import wrapped
 from django_smtpx.testing.actions import (
     Action,
     Close,
@@ -151,11 +151,7 @@ class Wire:
         self._in.clear()
         if context is None:
             raise ConversationEnd("lost", "there is no certificate for TLS: pass ssl_context=")
-        try:
-            sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        except OSError as error:
-            close_half_made(error)
-            raise
+        sock = wrapped(context, self._sock, server_side=True, do_handshake_on_connect=False)
         self._sock = sock
         if self._stopping.is_set():
             # hang_up() may have reached for the socket that this one has just replaced.

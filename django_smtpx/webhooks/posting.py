@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_smtpx.smtp.deadline import Deadline
 from django_smtpx.smtp.wording import said
+from django_smtpx.smtp.wrapping import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +132,7 @@ class _Connection(http.client.HTTPConnection):
             if self._endpoint.tls:
                 sock.settimeout(_left(self.deadline))
                 context = _context(self._endpoint.ca_file)
-                sock = context.wrap_socket(sock, server_hostname=self._endpoint.host)
+                sock = wrapped(context, sock, server_hostname=self._endpoint.host)
         except BaseException:
             sock.close()
             raise

@@ -12,7 +12,7 @@ from django_smtpx.smtp.errors import SMTPError
 from django_smtpx.smtp.events import ContentWanted, Finished
 from django_smtpx.smtp.options import Credential, Options, Security
 from django_smtpx.smtp.protocol import Protocol
-from django_smtpx.smtp.tls import close_half_made
+from django_smtpx.smtp.wrapping import wrapped
 
 CONTENT = b"Subject: hello\r\n\r\nHello.\r\n"
 FACTS = {"host": "h", "ip": "192.0.2.1", "port": 25, "tls": "", "tls_verified_by": ""}
@@ -179,11 +179,7 @@ class Server:
                     while line() is not None:
                         pass
                 elif step == "tls":
-                    try:
-                        connection = self._context.wrap_socket(connection, server_side=True)
-                    except OSError as error:
-                        close_half_made(error)
-                        raise
+                    connection = wrapped(self._context, connection, server_side=True)
                     self._connections.append(connection)
                 elif isinstance(step, threading.Event):
                     step.wait(10)
